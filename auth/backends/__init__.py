@@ -1,0 +1,1 @@
+"""Who knows the account: one module a backend behind the Backend protocol."""

@@ -1,0 +1,1 @@
+"""What any daemon needs: listeners, TLS, logging, notification, limits, local calls (floor 1)."""

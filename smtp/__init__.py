@@ -1,0 +1,1 @@
+"""Mail transport: LMTP delivery now; reception, submission, queue and relay (floor 4)."""
