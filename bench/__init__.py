@@ -1,0 +1,1 @@
+"""Benchmarks beside the peers of the field, in one run, as ratios."""
