@@ -1,0 +1,349 @@
+"""The only writer of files of the store, the spool and the traces.
+
+Theory of operation. A file is there in full or not at all, whatever stops between two system calls:
+
+1. it is made under `tmp` with O_EXCL, written, and flushed (fdatasync: the bytes and the size);
+2. it is renamed to where it belongs (one directory entry changes, atomically);
+3. the directory that now names it is flushed (fsync: without it a power cut may forget the name, not the bytes).
+
+Only then may anyone say "250", "OK" or "201". A crash before 2 leaves a file under `tmp` that nobody reads and that a
+sweep removes; a crash between 2 and 3 leaves the old or the new state.
+
+Every step goes through `system`, so that a test can cut the power between any two of them (tests/storage/test_atomic.py).
+Paths are opened directory first, then name, both with O_NOFOLLOW: a link planted in place of a file or of its directory
+is an error, not a way out of the store. Modes: files 0660, directories 2770, less the daemon's umask.
+
+Owns the order of system calls and the translation of their errors: ENOENT and EEXIST stay FileNotFoundError and
+FileExistsError, because callers decide by them; everything else (ENOSPC, EDQUOT, EIO, EMFILE, a link in the way ...) is
+Unavailable. Never knows what is in a file.
+"""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .api import Unavailable
+
+FILE_MODE = 0o660
+DIRECTORY_MODE = 0o770  # and set-group-id, see make_directory
+
+_BUFFER = 65_536
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class System:
+    """The system calls this module makes, one method each; tests put a failing one in `system`'s place."""
+
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    write = staticmethod(os.write)
+    truncate = staticmethod(os.ftruncate)
+    fdatasync = staticmethod(os.fdatasync)
+    fsync = staticmethod(os.fsync)
+    rename = staticmethod(os.rename)
+    link = staticmethod(os.link)
+    unlink = staticmethod(os.unlink)
+    mkdir = staticmethod(os.mkdir)
+
+
+system: System = System()
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        raise unavailable(error, path) from error
+
+
+def unavailable(error: OSError, path: Path | None = None) -> Unavailable:
+    """An I/O error in the store's words; the path's last segment only, never what is in the file."""
+    name = f" ({path.name})" if path is not None else ""
+    if error.errno == errno.ELOOP:
+        return Unavailable(f"a symbolic link is in the way{name}")
+    return Unavailable(f"{os.strerror(error.errno or 0)}{name}")
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    descriptor = system.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+    try:
+        yield descriptor
+    finally:
+        system.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    written = system.write(descriptor, data)
+    if written < len(data):
+        with memoryview(data) as rest:
+            while written < len(data):
+                written += system.write(descriptor, rest[written:])
+
+
+class NewFile:
+    """A file that nobody sees until publish(). One thread at a time."""
+
+    __slots__ = ("_descriptor", "_pending", "_pending_size", "_synced", "path", "size")
+
+    def __init__(self, path: Path, *, mode: int = FILE_MODE) -> None:
+        """Create `path` (in a tmp directory of the same file system). Raise FileExistsError, FileNotFoundError, Unavailable."""
+        self.path = path
+        self.size = 0
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._synced = False
+        self._descriptor = -1
+        with _translated(path), _directory(path.parent) as directory:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
+            self._descriptor = system.open(path.name, flags, mode, dir_fd=directory)
+
+    def write(self, data: bytes) -> None:
+        """Add octets. Small pieces are gathered, so an error may come with a later call. Raise Unavailable."""
+        self.size += len(data)
+        self._synced = False
+        self._pending.append(data)
+        self._pending_size += len(data)
+        if self._pending_size >= _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+            self._pending.clear()
+            self._pending_size = 0
+            with _translated(self.path):
+                _write_all(self._descriptor, data)
+
+    def sync(self) -> None:
+        """Flush bytes and size to the disk. Raise Unavailable; then the file must be aborted, not synced again.
+
+        After a failed fdatasync Linux marks the pages clean: a second one would succeed over lost bytes.
+        """
+        if self._synced:
+            return
+        self._flush()
+        with _translated(self.path):
+            system.fdatasync(self._descriptor)
+        self._synced = True
+
+    def publish(self, final: Path, *, fsync_dir: bool = True) -> None:
+        """Give the file its name, in place of a file of that name if there is one, and make that durable.
+
+        With `fsync_dir=False` the caller flushes the directory (fsync_dir) once for several files, before it answers.
+        """
+        self.sync()
+        with _translated(final), _directory(self.path.parent) as source, _directory(final.parent) as target:
+            system.rename(self.path.name, final.name, src_dir_fd=source, dst_dir_fd=target)
+            self.path = final
+            self._close()
+            if fsync_dir:
+                system.fsync(target)
+
+    def abort(self) -> None:
+        """Throw the file away. Does nothing after publish(), never raises."""
+        if self._descriptor >= 0:
+            self._pending.clear()
+            self._close()
+            try:
+                with _directory(self.path.parent) as directory:
+                    system.unlink(self.path.name, dir_fd=directory)
+            except OSError:
+                pass  # the sweep of tmp takes what is left
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            system.close(descriptor)
+
+
+class AppendFile:
+    """A file that only grows, in whole records: the uidlist sidecar, the traces. One thread at a time."""
+
+    __slots__ = ("_descriptor", "path", "size")
+
+    def __init__(self, path: Path, *, mode: int = FILE_MODE) -> None:
+        """Open `path` at its end, making it durably when it is not there. Raise FileNotFoundError (directory), Unavailable."""
+        self.path = path
+        with _translated(path), _directory(path.parent) as directory:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | _FLAGS
+            try:
+                self._descriptor = system.open(path.name, flags, dir_fd=directory)
+            except FileNotFoundError:
+                self._descriptor = system.open(path.name, flags | os.O_CREAT, mode, dir_fd=directory)
+                system.fsync(directory)
+            self.size = os.fstat(self._descriptor).st_size
+
+    def append(self, data: bytes) -> None:
+        """Add a record; not durable before sync(). A record that does not fit whole is taken back. Raise Unavailable."""
+        with _translated(self.path):
+            begin = os.fstat(self._descriptor).st_size
+            try:
+                _write_all(self._descriptor, data)
+            except OSError:
+                system.truncate(self._descriptor, begin)
+                raise
+            self.size = begin + len(data)
+
+    def sync(self) -> None:
+        """Flush what was appended. Raise Unavailable."""
+        with _translated(self.path):
+            system.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            system.close(descriptor)
+
+
+def append_durably(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
+    """Add one record to `path` and flush it. Raise FileNotFoundError (directory), Unavailable."""
+    file = AppendFile(path, mode=mode)
+    try:
+        file.append(data)
+        file.sync()
+    finally:
+        file.close()
+
+
+def replace_file(path: Path, data: bytes, *, tmp: Path | None = None, mode: int = FILE_MODE, durable: bool = True) -> None:
+    """Put a file of these bytes in place of `path`; readers see the old one or the new one. Raise Unavailable.
+
+    `tmp`: directory of the draft, by default beside the file. `durable=False` spares both flushes, for what can be made
+    again (snapshots): after a power cut the file may be empty, so its reader must check it.
+    """
+    file = NewFile((tmp or path.parent) / f".{path.name}.{os.urandom(6).hex()}", mode=mode)
+    try:
+        file.write(data)
+        if not durable:
+            file._flush()
+            file._synced = True
+        file.publish(path, fsync_dir=durable)
+    except BaseException:
+        file.abort()
+        raise
+
+
+def create_empty(path: Path, *, mode: int = FILE_MODE) -> bool:
+    """Make an empty file unless there is one; whether it was made. Raise FileNotFoundError (directory), Unavailable."""
+    with _translated(path), _directory(path.parent) as directory:
+        try:
+            descriptor = system.open(path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode, dir_fd=directory)
+        except FileExistsError:
+            # Opened once more only to refuse a link or a directory in its place.
+            system.close(system.open(path.name, os.O_RDWR | os.O_NONBLOCK | _FLAGS, dir_fd=directory))
+            return False
+        system.close(descriptor)
+        system.fsync(directory)
+        return True
+
+
+def open_for_reading(path: Path) -> int:
+    """A descriptor of a regular file, links refused. Raise FileNotFoundError, Unavailable. Whoever asks closes it."""
+    with _translated(path), _directory(path.parent) as directory:
+        # O_NONBLOCK: opening a FIFO that someone put there must not wait for its writer.
+        descriptor = system.open(path.name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=directory)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        system.close(descriptor)
+        raise Unavailable(f"not a regular file ({path.name})")
+    return descriptor
+
+
+def read_file(path: Path, *, limit: int) -> bytes:
+    """A whole file of at most `limit` octets. Raise FileNotFoundError, Unavailable (longer than that, unreadable)."""
+    descriptor = open_for_reading(path)
+    try:
+        with _translated(path):
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise Unavailable(f"longer than {limit} octets ({path.name})")
+            pieces, position = [], 0
+            while piece := os.pread(descriptor, size - position + 1, position):
+                pieces.append(piece)
+                position += len(piece)
+                if position > limit:
+                    raise Unavailable(f"longer than {limit} octets ({path.name})")
+            return b"".join(pieces)
+    finally:
+        system.close(descriptor)
+
+
+def link(source: Path, target: Path) -> None:
+    """A second name for a file; the caller flushes the target's directory.
+
+    Raise FileNotFoundError, FileExistsError, Unavailable.
+    """
+    with _translated(target), _directory(source.parent) as here, _directory(target.parent) as there:
+        system.link(source.name, target.name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Another name for a file or directory; the caller flushes if it matters. Raise FileNotFoundError, Unavailable."""
+    with _translated(target), _directory(source.parent) as here, _directory(target.parent) as there:
+        system.rename(source.name, target.name, src_dir_fd=here, dst_dir_fd=there)
+
+
+def unlink(path: Path) -> bool:
+    """Remove a file; whether it was there. Not flushed: a name that comes back is removed again. Raise Unavailable."""
+    try:
+        with _translated(path), _directory(path.parent) as directory:
+            system.unlink(path.name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in a directory durable. Raise FileNotFoundError, Unavailable."""
+    with _translated(path), _directory(path) as directory:
+        system.fsync(directory)
+
+
+def make_directory(path: Path, *, mode: int = DIRECTORY_MODE, shared: bool = True, durable: bool = True) -> bool:
+    """Make one directory unless it is there; whether it was made. Raise FileNotFoundError (parent), Unavailable.
+
+    `shared`: set-group-id, so that what another daemon of the group writes there stays the group's. mkdir(2) drops that
+    bit where the parent lacks it.
+    """
+    with _translated(path), _directory(path.parent) as parent:
+        made = True
+        try:
+            system.mkdir(path.name, mode, dir_fd=parent)
+        except FileExistsError:
+            made = False
+        descriptor = system.open(path.name, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=parent)
+        try:
+            present = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            if made and shared and not present & stat.S_ISGID:
+                os.fchmod(descriptor, present | stat.S_ISGID)
+        finally:
+            system.close(descriptor)
+        if made and durable:
+            system.fsync(parent)
+        return made
+
+
+def make_directories(path: Path, *, below: Path, mode: int = DIRECTORY_MODE, shared: bool = True) -> None:
+    """Make `path` and what it lacks between `below` (which must be there) and itself. Raise FileNotFoundError, Unavailable."""
+    here = below
+    for part in path.relative_to(below).parts:
+        here /= part
+        make_directory(here, mode=mode, shared=shared)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it, never through a link; not there is done. Raise Unavailable."""
+    try:
+        with _translated(path):
+            shutil.rmtree(path)
+    except FileNotFoundError:
+        if path.exists():  # something vanished under us: another remover; the rest is ours
+            remove_tree(path)

@@ -1,0 +1,81 @@
+"""Where the files of an account lie, and what an account id looks like.
+
+Owns the layout below the store's root (docs/store-format.md) and the one check that keeps an id from being a path. Names
+that a client chose never become path segments here: items and mailboxes get directories and files of our own naming.
+Never touches the disk.
+"""
+
+import base64
+import re
+from pathlib import Path
+
+from .api import AccountId, CollectionId, CollectionKind, InvalidName, MailboxId
+
+ACCOUNT_BYTES = 16
+
+# 26 base32 digits carry 130 bits: the last digit holds 3 of them, so its two low bits are zero. Anything else would give
+# one account two spellings, hence two directories.
+_ACCOUNT = re.compile(r"[a-z2-7]{25}[aeimquy4]\Z")
+_OPAQUE = re.compile(r"[a-z2-7]{26}\Z")
+
+_COLLECTION_FOLDERS = {
+    CollectionKind.CALENDAR: "calendars",
+    CollectionKind.ADDRESSBOOK: "addressbooks",
+    CollectionKind.PLAIN: "plain",
+}
+
+
+def render_account_id(raw: bytes) -> AccountId:
+    """The id of 16 random bytes, as it is written everywhere."""
+    if len(raw) != ACCOUNT_BYTES:
+        raise InvalidName("an account id has 16 bytes")
+    return AccountId(render_opaque(raw))
+
+
+def parse_account_id(account: str) -> bytes:
+    """The 16 bytes of an id. Raise InvalidName for anything that is not exactly one."""
+    if not _ACCOUNT.match(account):
+        raise InvalidName("not an account id")
+    return base64.b32decode(account.upper() + "======")
+
+
+def render_opaque(raw: bytes) -> str:
+    """16 random bytes as a file name: lower-case base32 without padding."""
+    return base64.b32encode(raw).rstrip(b"=").decode("ascii").lower()
+
+
+def is_opaque(name: str) -> bool:
+    """Whether a file name is one that render_opaque makes."""
+    return _OPAQUE.match(name) is not None
+
+
+class AccountPaths:
+    """The files and directories of one account: ROOT/<shard>/<account>/...; the shard is the id's first two characters."""
+
+    __slots__ = ("account", "cache_db", "dav", "directory", "fts_db", "index_db", "maildir", "root", "snap", "tmp")
+
+    def __init__(self, root: Path, account: str) -> None:
+        """Lay out the account below `root`. Raise InvalidName when the id is none."""
+        parse_account_id(account)
+        self.root = root
+        self.account = AccountId(account)
+        self.directory = root / account[:2] / account
+        self.maildir = self.directory / "maildir"
+        self.dav = self.directory / "dav"
+        self.tmp = self.directory / "tmp"
+        self.snap = self.directory / "snap"
+        self.index_db = self.directory / "index.db"
+        self.cache_db = self.directory / "cache.db"
+        self.fts_db = self.directory / "fts.db"
+
+    def snapshot(self, mailbox: MailboxId) -> Path:
+        """The snapshot file of a mailbox."""
+        return self.snap / str(int(mailbox))
+
+    def collection(self, kind: CollectionKind, collection: CollectionId) -> Path:
+        """The directory of a collection: by its id, because its name is the client's and may change."""
+        return self.dav / _COLLECTION_FOLDERS[kind] / str(int(collection))
+
+    def collection_folder(self, kind: CollectionKind) -> Path:
+        """The directory above all collections of a kind."""
+        return self.dav / _COLLECTION_FOLDERS[kind]
