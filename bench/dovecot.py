@@ -124,9 +124,9 @@ class Dovecot:
         for folder in ("run", "state", "mail"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         os.chown(root / "mail", owner.pw_uid, owner.pw_gid)
-        for folder in (root, *root.parents):
-            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-                folder.chmod(folder.stat().st_mode | 0o711)
+        # The mail processes run as another user and must reach their folder through a private temporary one.
+        for parent in (root, root.parent):
+            parent.chmod(parent.stat().st_mode | 0o711)
         config = _CONFIG.format(
             root=root,
             internal="dovecot",

@@ -1,0 +1,77 @@
+"""Wall time, processor time of a server's whole process tree, and memory as PSS; alternating rounds, medians, ratios."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        process = queue.pop()
+        found.append(process)
+        queue += children.get(process, [])
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor seconds of the tree so far, its ended children too."""
+    ticks = 0
+    for process in tree(pid):
+        try:
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(int(value) for value in fields[11:15])
+    return ticks / _TICK
+
+
+def pss_kib(pid: int) -> int:
+    """Proportional memory of the tree in KiB: pages shared by several processes count once."""
+    total = 0
+    for process in tree(pid):
+        try:
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
+    return total
+
+
+@dataclass
+class Figure:
+    """One operation on one server: seconds of each round, processor seconds in all, and the work that was done."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    work: int = 0
+
+    @property
+    def median(self) -> float:
+        """Median wall seconds of a round."""
+        return statistics.median(self.wall)
+
+
+def measure(action: Callable[[], int], pid: int, figure: Figure) -> None:
+    """Run one round; `action` gives the work it did (octets, hits or messages)."""
+    before = cpu_seconds(pid)
+    begin = time.perf_counter()
+    figure.work = action()
+    figure.wall.append(time.perf_counter() - begin)
+    figure.cpu += cpu_seconds(pid) - before
