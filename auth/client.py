@@ -285,7 +285,8 @@ def _keys(answer: dict[str, Any]) -> AccountKeys:
         decode(answer["cache"]),
         None if secret is None else decode(secret),
     )
-    if {len(keys.public), len(keys.index), len(keys.cache), len(keys.secret or keys.public)} != {32}:
+    held = (keys.public, keys.index, keys.cache) if keys.secret is None else (keys.public, keys.index, keys.cache, keys.secret)
+    if any(len(key) != 32 for key in held):
         raise ValueError("not keys")
     return keys
 
