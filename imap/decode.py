@@ -289,7 +289,7 @@ class Decoder:
         if self._long_line or end - position >= most:
             self._note_tag(position)
             tail = buffer[max(position, end - _LITERAL_LOOK) : end]
-            self._long_line = (self._long_line + tail)[-_LITERAL_LOOK:] or b" "
+            self._long_line = (self._long_line + tail)[-_LITERAL_LOOK:].removesuffix(b"\r") or b" "
             return _LONG
         if buffer[end - 1 : end] == b"\r" and end > position:
             end -= 1

@@ -209,7 +209,8 @@ class Cursor:
         try:
             return decode_mailbox(octets, utf8=self._utf8)
         except InvalidMailboxName as error:
-            raise UnusableName(f"{str(error).capitalize()}.") from None
+            text = str(error)
+            raise UnusableName(f"{text[0].upper()}{text[1:]}.") from None
 
     def flag(self) -> str:
         r"""A flag that a client may set: system flags in their one spelling; no other word with a backslash."""
