@@ -1,0 +1,93 @@
+"""What a server speaks, its bounds, and what it hands mail to (RFC 5321, RFC 2033).
+
+Owns the values and protocols between a connection (connection.py, session.py) and who stands behind it (delivery.py now;
+reception and submission later): one `Handler` a server, one `Transaction` a MAIL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .commands import Mail, Rcpt
+from .data import BareNewlines
+from .reply import Reply
+
+if TYPE_CHECKING:
+    from .session import SmtpSession
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What is spoken. `keywords`: what LHLO or EHLO announces besides SIZE, each handled below."""
+
+    name: str
+    hello: frozenset[str]
+    reply_per_recipient: bool  # RFC 2033 section 4.2
+    bare_newlines: BareNewlines
+    keywords: tuple[str, ...]
+
+    def protocol(self, mail: Mail) -> str:
+        """The name in Received lines (RFC 3848, RFC 6531 section 4.3)."""
+        return f"UTF8{self.name}" if mail.smtputf8 else self.name
+
+
+LMTP = Mode(
+    "LMTP",
+    frozenset({"LHLO"}),
+    True,
+    BareNewlines.NORMALISE,
+    ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of one connection."""
+
+    message_size: int = 52_428_800  # octets
+    messages: int = 1_000  # then 421: another connection gets another process its turn
+    errors: int = 20  # commands that are none, or at the wrong time
+    idle_commands: int = 200  # NOOP, RSET, VRFY, HELP, LHLO between two messages
+    command_seconds: float = 300.0
+    block_seconds: float = 180.0
+    message_seconds: float = 1_800.0
+
+
+class Transaction(Protocol):
+    """One mail transaction, made by the handler at MAIL; the session calls close() exactly once, whatever happens."""
+
+    async def recipient(self, rcpt: Rcpt) -> Reply:
+        """Take or refuse a recipient; a positive reply is a recipient more. May raise store and sign-in errors."""
+        ...
+
+    async def open(self) -> None:
+        """The message is about to come. Raise Refused, or a store or sign-in error, and it is not asked for."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Octets of the message. A store error ends it; the rest is read and thrown away."""
+        ...
+
+    async def finish(self) -> Sequence[Reply]:
+        """The message is complete: the replies, one a recipient or a single one as the mode has it."""
+        ...
+
+    def close(self) -> None:
+        """Over: what was not finished is thrown away."""
+        ...
+
+
+class Handler(Protocol):
+    """What stands behind the sessions of a server."""
+
+    def admit(self, session: "SmtpSession") -> Reply | None:
+        """None, or why the connection is not served (421 or 554)."""
+        ...
+
+    def begin(self, session: "SmtpSession", mail: Mail) -> Transaction:
+        """MAIL was said. Raise Refused."""
+        ...
+
+    def ended(self, session: "SmtpSession") -> None:
+        """The connection of a session is over, admitted or not."""
+        ...
