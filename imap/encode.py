@@ -6,6 +6,7 @@ Owns quoting, mailbox names, flag lists, dates and sets on the wire. Never decid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 
 from ..storage.api import FIRST_KEYWORD_BIT, SYSTEM_FLAGS
 from .names import encode_mailbox
@@ -20,6 +21,8 @@ _ASTRING_CHARS = bytes(c for c in range(0x21, 0x7F) if c not in b'(){%*"\\')
 _QUOTED_OUT = bytes(c for c in range(1, 0x80) if c not in b"\r\n")  # QUOTED-CHAR before its escapes
 _QUOTED_UTF8_OUT = _QUOTED_OUT + bytes(range(0x80, 0x100))
 _QUOTED_MOST = 1_000  # RFC 2683 3.2.1.5 asks for lines a client can read; longer strings go as literals
+
+_BLOCK = 512
 
 _SYSTEM = tuple((bit, name) for name, bit in SYSTEM_FLAGS.items())
 
@@ -98,24 +101,22 @@ def render_date_time(seconds: int) -> bytes:
 def render_set(numbers: Sequence[int]) -> bytes:
     """A sequence set of strictly ascending numbers, runs as ranges; b"" for none.
 
-    A run's end is found by doubling steps, then halving them: 100,000 numbers in one run cost 17 looks.
+    Looked at in blocks: the ends of a block that is one run tell all of it, so 100,000 numbers in a run cost 200 looks.
     """
-    parts: list[str] = []
-    begin, size = 0, len(numbers)
-    while begin < size:
-        first = numbers[begin]
-        offset = first - begin  # in a run, number minus index stays the same
-        end = begin  # last index known to be in the run
-        step = 1
-        while end + step < size and numbers[end + step] - end - step == offset:
-            end += step
-            step *= 2
-        while step := step // 2:
-            if end + step < size and numbers[end + step] - end - step == offset:
-                end += step
-        parts.append(f"{first}:{numbers[end]}" if end > begin else str(first))
-        begin = end + 1
-    return ",".join(parts).encode("ascii")
+    size = len(numbers)
+    if not size:
+        return b""
+    begins = [0]  # of the runs
+    for begin in range(0, size, _BLOCK):
+        end = min(begin + _BLOCK, size)
+        if begin and numbers[begin] - numbers[begin - 1] != 1:
+            begins.append(begin)
+        if numbers[end - 1] - numbers[begin] != end - 1 - begin:
+            block = numbers[begin:end]
+            begins += [i for i, (a, b) in enumerate(pairwise(block), begin + 1) if b - a != 1]
+    ends = [*begins[1:], size]
+    runs = zip([numbers[i] for i in begins], [numbers[i - 1] for i in ends], strict=True)
+    return ",".join([str(a) if a == b else f"{a}:{b}" for a, b in runs]).encode("ascii")
 
 
 def render_search(numbers: Sequence[int], modseq: int | None = None) -> bytes:

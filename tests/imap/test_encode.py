@@ -97,6 +97,8 @@ def test_date_time_round_trip(seconds: int) -> None:
         ([1, 3, 5], b"1,3,5"),
         ([1, 2, 4, 5, 6, 9], b"1:2,4:6,9"),
         (range(1, 100_001), b"1:100000"),
+        ([*range(1, 513), *range(514, 1100)], b"1:512,514:1099"),
+        ([*range(1, 600), *range(700, 1300)], b"1:599,700:1299"),
     ],
 )
 def test_render_set(numbers: list[int], written: bytes) -> None:
