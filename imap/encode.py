@@ -6,7 +6,6 @@ Owns quoting, mailbox names, flag lists, dates and sets on the wire. Never decid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import pairwise
 
 from ..storage.api import FIRST_KEYWORD_BIT, SYSTEM_FLAGS
 from .names import encode_mailbox
@@ -106,17 +105,21 @@ def render_set(numbers: Sequence[int]) -> bytes:
     size = len(numbers)
     if not size:
         return b""
-    begins = [0]  # of the runs
+    parts: list[str] = []
+    first = last = numbers[0]  # of the run under way
     for begin in range(0, size, _BLOCK):
         end = min(begin + _BLOCK, size)
-        if begin and numbers[begin] - numbers[begin - 1] != 1:
-            begins.append(begin)
-        if numbers[end - 1] - numbers[begin] != end - 1 - begin:
-            block = numbers[begin:end]
-            begins += [i for i, (a, b) in enumerate(pairwise(block), begin + 1) if b - a != 1]
-    ends = [*begins[1:], size]
-    runs = zip([numbers[i] for i in begins], [numbers[i - 1] for i in ends], strict=True)
-    return ",".join([str(a) if a == b else f"{a}:{b}" for a, b in runs]).encode("ascii")
+        block = numbers[begin:end]
+        if numbers[end - 1] - numbers[begin] == end - 1 - begin and block[0] - last <= 1:
+            last = numbers[end - 1]
+            continue
+        for number in block:
+            if number - last > 1:
+                parts.append(str(first) if first == last else f"{first}:{last}")
+                first = number
+            last = number
+    parts.append(str(first) if first == last else f"{first}:{last}")
+    return ",".join(parts).encode("ascii")
 
 
 def render_search(numbers: Sequence[int], modseq: int | None = None) -> bytes:
