@@ -7,7 +7,7 @@ Never reaches a daemon: `suite.compose` turns sections into the plain values tha
 from dataclasses import dataclass
 from pathlib import Path
 
-from .key import Form, key, required
+from .key import Form, Unit, key, required
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class InstanceSection:
     data: Path = key(Path("data"), "folder of accounts, auth.db and traces", form=Form.PATH)
     keys: Path = key(Path("keys"), "folder of the key-encryption key; best on another medium than data", form=Form.PATH)
     run: Path = key(Path("run"), "folder of the sockets between processes; short, local", form=Form.PATH)
+    drain: float = key(10.0, "time for what is begun to finish at SIGTERM", unit=Unit.SECONDS, maximum=600)
+    watchdog: float = key(30.0, "silence after which a process is killed and restarted", unit=Unit.SECONDS, minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,112 @@ class TlsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSection:
+    """Bounds of what an account may hold."""
+
+    item_size: int = key(10_485_760, "one calendar object or card", unit=Unit.OCTETS, minimum=1024)
+    mailboxes: int = key(2_000, "mailboxes of an account", minimum=10)
+    mailbox_depth: int = key(20, "levels of a mailbox name", minimum=1, maximum=100)
+    mailbox_name: int = key(1_000, "length of a mailbox name in UTF-8", unit=Unit.OCTETS, minimum=64, maximum=4_000)
+    collections: int = key(200, "calendars and address books of an account", minimum=3)
+    items: int = key(50_000, "items of a calendar or address book", minimum=100)
+    indexed_text: int = key(262_144, "characters of a text kept for search; beyond, the file is read", minimum=1024)
+
+
+@dataclass(frozen=True, slots=True)
 class SealSection:
     """Encryption at rest."""
 
     enabled: bool = key(True, "seal what is stored; databases are encrypted in any case")
-    kek: str = key("", 'the key-encryption key: a file, "credential:NAME" (systemd) or "env:NAME"; empty: KEYS/kek')
+    kek: str = key("", 'the key-encryption key: a file, or "credential:NAME" (systemd LoadCredential); empty: KEYS/kek')
+    create_rate: float = key(100.0, "accounts a second that keys are made for, on each socket", minimum=0.1)
+    create_burst: float = key(10_000.0, "accounts at once that keys are made for", minimum=1)
+    max_connections: int = key(64, "connections on each socket of the keys process", minimum=4)
+    max_in_flight: int = key(64, "requests of one connection that wait for their answers", minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """Bounds that several daemons keep."""
+
+    message_size: int = key(52_428_800, "one message, by LMTP and IMAP", unit=Unit.OCTETS, minimum=65_536, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySection:
+    """Who may try to sign in, and how often. Valid app passwords and known networks are never slowed or refused."""
+
+    account_rate_distinct: int = key(
+        5, "distinct wrong passwords of an account from one network before the first wait", minimum=1
+    )
+    account_rate_base: int = key(60, "first wait; it doubles", unit=Unit.SECONDS, minimum=1)
+    account_rate_longest: int = key(3_600, "longest wait", unit=Unit.SECONDS, minimum=1)
+    account_rate_forget: int = key(86_400, "quiet time after which all is forgotten", unit=Unit.SECONDS, minimum=60)
+    net_rate_slow: int = key(30, "failures of a network in the window before attempts wait", minimum=1)
+    net_rate_refuse: int = key(60, "failures of a network in the window before attempts are refused", minimum=1)
+    net_rate_window: int = key(600, "window of both", unit=Unit.SECONDS, minimum=1)
+    net_rate_refuse_for: int = key(600, "time a network is refused", unit=Unit.SECONDS, minimum=1)
+    net_rate_delay_first: float = key(2.0, "first delay", unit=Unit.SECONDS)
+    net_rate_delay_longest: float = key(15.0, "longest delay", unit=Unit.SECONDS)
+    net_rate_unknown: int = key(10, "distinct unknown logins from a network before it is refused", minimum=1)
+    net_rate_unknown_window: int = key(3_600, "window of unknown logins", unit=Unit.SECONDS, minimum=1)
+    net_rate_unknown_refuse_for: int = key(3_600, "time a network is refused for unknown logins", unit=Unit.SECONDS, minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ImapSection:
+    """The role imap."""
+
+    workers: int = key(0, "processes; 0: one a core", maximum=256)
+    greeting: str = key("Preau", "name in the greeting and in ID")
+    support: str = key("", "address or URL that ID tells; empty: none")
+    login_seconds: float = key(60.0, "from connect to signed in, handshake included", unit=Unit.SECONDS, minimum=1)
+    idle_seconds: float = key(1_800.0, "without a command (RFC 9051 asks for 30 minutes)", unit=Unit.SECONDS, minimum=60)
+    stalled_seconds: float = key(300.0, "a client that takes none of what it asked for", unit=Unit.SECONDS, minimum=1)
+    handshake_seconds: float = key(30.0, "TLS handshake", unit=Unit.SECONDS, minimum=1)
+    poll_seconds: float = key(30.0, "look at idle mailboxes, should a change notice be lost", unit=Unit.SECONDS, minimum=1)
+    connections: int = key(10_000, "connections of a worker", minimum=1)
+    connections_per_address: int = key(20, "connections of an address that have not signed in", minimum=1)
+    connections_per_account: int = key(50, "connections of an account", minimum=1)
+    failed_logins: int = key(5, "failed logins of a connection, then BYE", minimum=1)
+    bad_commands: int = key(20, "bad commands without a good one between, then BYE", minimum=1)
+    threads: int = key(4, "threads of a worker that wait for the disk", minimum=1, maximum=64)
+    uid_batch: int = key(256, "messages marked seen, and then sent, at a time", minimum=1)
+    list_patterns: int = key(50, "patterns of one LIST", minimum=1)
+    search_pieces: int = key(2_000, "messages of one step of a text search", minimum=1)
+    write_high: int = key(1_048_576, "waiting for a slow client before its command stops", unit=Unit.OCTETS, minimum=65_536)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySection:
+    """The role delivery: LMTP."""
+
+    trusted_nets: tuple[str, ...] = key(
+        ("127.0.0.0/8", "::1/128"), "networks that may hand over mail by TCP", form=Form.NETWORK
+    )
+    connections: int = key(500, "connections", minimum=1)
+    recipients: int = key(1_000, "recipients of a message", minimum=100)
+    received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
+    tag_separator: str = key("+", "user+tag@ goes to user@; empty: no tags")
+    over_quota_passes: bool = key(False, "answer 452 (later) instead of 552 (never) for a full mailbox")
+    messages: int = key(1_000, "messages of a connection", minimum=1)
+    errors: int = key(20, "bad commands of a connection", minimum=1)
+    idle_commands: int = key(200, "commands of a connection between two messages that do nothing", minimum=1)
+    command_seconds: float = key(300.0, "waiting for a command (RFC 5321 asks for 5 minutes)", unit=Unit.SECONDS, minimum=1)
+    block_seconds: float = key(180.0, "waiting for a block of a message (3 minutes)", unit=Unit.SECONDS, minimum=1)
+    message_seconds: float = key(1_800.0, "receiving one message", unit=Unit.SECONDS, minimum=1)
+    hold_accounts: int = key(1_000, "accounts kept open", minimum=1)
+    hold_seconds: float = key(300.0, "time an account is kept open after a delivery", unit=Unit.SECONDS)
+    lookup_seconds: float = key(2.0, "time that a looked-up address is good for", unit=Unit.SECONDS)
+    threads: int = key(8, "threads that wait for the disk", minimum=1, maximum=64)
+
+
+@dataclass(frozen=True, slots=True)
+class TracesSection:
+    """Connection traces: who signed in, from where, when."""
+
+    retention_days: int = key(183, "days that traces are kept", unit=Unit.DAYS, minimum=1)
+    max_file: int = key(67_108_864, "size at which a new file is begun", unit=Unit.OCTETS, minimum=65_536)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +166,11 @@ class Settings:
     instance: InstanceSection
     listen: ListenSection
     tls: TlsSection
+    store: StoreSection
     seal: SealSection
+    limits: LimitsSection
+    policy: PolicySection
+    imap: ImapSection
+    delivery: DeliverySection
+    traces: TracesSection
     log: LogSection
