@@ -191,34 +191,6 @@ class SocketKeyHolder:
         await self._client.close()
 
 
-class SocketKeySource:
-    """`keys` for `auth` alone, over RUN/keys-auth.sock: the instance's secrets and the seals of second factors."""
-
-    def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
-        """`timeout`: seconds for one call."""
-        self._client = RpcClient(path, timeout=timeout)
-
-    async def pepper(self) -> bytes:
-        """32 octets mixed into every password hash. Raise AuthUnavailable."""
-        return _understood(_octets("pepper"), await _call(self._client, "pepper"))
-
-    async def ticket_key(self) -> bytes:
-        """32 octets, the private key that signs tickets. Raise AuthUnavailable."""
-        return _understood(_octets("secret"), await _call(self._client, "ticket_key"))
-
-    async def totp_seal(self, account: AccountId, secret: bytes) -> bytes:
-        """A second factor's secret as auth.db may hold it. Raise AuthUnavailable."""
-        return _understood(_octets("blob"), await _call(self._client, "totp_seal", account=account, secret=encode(secret)))
-
-    async def totp_open(self, account: AccountId, blob: bytes) -> bytes:
-        """The secret of a blob that was sealed for this account. Raise AuthUnavailable."""
-        return _understood(_octets("secret"), await _call(self._client, "totp_open", account=account, blob=encode(blob)))
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._client.close()
-
-
 def encode(data: bytes) -> str:
     """Octets as a JSON string."""
     return base64.b64encode(data).decode("ascii")
@@ -289,7 +261,3 @@ def _keys(answer: dict[str, Any]) -> AccountKeys:
     if any(len(key) != 32 for key in held):
         raise ValueError("not keys")
     return keys
-
-
-def _octets(name: str) -> Callable[[dict[str, Any]], bytes]:
-    return lambda answer: decode(answer[name])

@@ -67,6 +67,7 @@ class Connection(SMTP):
         self._waiter: asyncio.Future[None] | None = None
         self._eof = self._paused = False
         self._deadline = 0.0
+        self._grain = min(30.0, limits.command_seconds, limits.block_seconds, limits.message_seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer is here; after STARTTLS, here again over TLS: what it sent before is forgotten (RFC 3207 section 6)."""
@@ -111,7 +112,8 @@ class Connection(SMTP):
             self._look_later()
 
     def _look_later(self) -> None:
-        delay = max(0.05, min(self._deadline - self.loop.time(), 30.0))
+        # A deadline may come nearer meanwhile: it is looked at this often at least, and kept to within as much.
+        delay = max(0.05, min(self._deadline - self.loop.time(), self._grain))
         self._timeout_handle = self.loop.call_later(delay, self._timeout_cb)
 
     def _timeout_cb(self) -> None:

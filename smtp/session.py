@@ -121,11 +121,16 @@ class SmtpSession(Connection):
             self._fault(replies.BARE_LINE_END)
             return
         try:
-            await self._handle_command(parse_command(line[:-2]))
+            command = parse_command(line[:-2])
         except Refused as refused:
             self._fault(refused.reply)
             # What follows a BDAT that is none are octets of a message: not to be taken for commands.
             self._ending = self._ending or line[:4].upper() == b"BDAT"
+            return
+        try:
+            await self._handle_command(command)
+        except Refused as refused:
+            self._fault(refused.reply)
 
     def _fault(self, reply: Reply) -> None:
         self._say(reply)

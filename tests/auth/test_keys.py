@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from preau.auth.api import AuthUnavailable, CredentialId, Service, SessionId
-from preau.auth.client import SocketKeyHolder, SocketKeySource, encode
+from preau.auth.client import SocketKeyHolder, encode
+from preau.auth.key_local import LocalKeyHolder, LocalKeySource
+from preau.auth.key_source import BlockingKeySource
 from preau.auth.keys import OPS, KeyServer, KeySettings, create_kek, open_keys
 from preau.auth.tickets import Ticket, public_key_of, sign_ticket
 from preau.daemon.listener import Listener, bind_unix
@@ -37,9 +39,7 @@ def serve(tmp_path: Path, test: Served, **settings: float) -> None:
 
 
 async def ticket(run: Path, *scopes: Service, account: AccountId = ACCOUNT, expires: int = 2_000) -> bytes:
-    source = SocketKeySource(run / "keys-auth.sock")
-    private = await source.ticket_key()
-    await source.close()
+    private = await asyncio.to_thread(BlockingKeySource(run / "keys-auth.sock").ticket_key)
     return sign_ticket(Ticket(account, CredentialId("password"), SessionId("s"), frozenset(scopes), expires), private)
 
 
@@ -128,16 +128,15 @@ def test_fields_that_are_none_are_refused(tmp_path: Path, fields: dict[str, obje
 
 def test_auth_gets_the_instances_secrets(tmp_path: Path) -> None:
     async def test(run: Path, server: KeyServer) -> None:
-        source = SocketKeySource(run / "keys-auth.sock")
-        pepper, key = await source.pepper(), await source.ticket_key()
+        source = BlockingKeySource(run / "keys-auth.sock")
+        pepper, key = await asyncio.to_thread(source.pepper), await asyncio.to_thread(source.ticket_key)
         assert len(pepper) == len(key) == 32
         assert pepper != key
-        assert (await source.pepper(), await source.ticket_key()) == (pepper, key)
-        blob = await source.totp_seal(ACCOUNT, b"otp")
-        assert await source.totp_open(ACCOUNT, blob) == b"otp"
+        assert await asyncio.to_thread(source.pepper) == pepper
+        blob = await asyncio.to_thread(source.totp_seal, ACCOUNT, b"otp")
+        assert await asyncio.to_thread(source.totp_open, ACCOUNT, blob) == b"otp"
         with pytest.raises(AuthUnavailable):
-            await source.totp_open(OTHER, blob)
-        await source.close()
+            await asyncio.to_thread(source.totp_open, OTHER, blob)
         smtp, queue = RpcClient(run / "keys-smtp.sock"), RpcClient(run / "keys-queue.sock")
         assert await smtp.call("queue_key") == await queue.call("queue_key")
         assert len(public_key_of(key)) == 32
@@ -217,6 +216,31 @@ def test_sockets_may_be_handed_over(tmp_path: Path) -> None:
         await other.drain(0.0)
 
     asyncio.run(test())
+
+
+def test_without_a_daemon_the_same_is_asked_in_process(tmp_path: Path) -> None:
+    create_kek(tmp_path / "kek")
+    store = open_keys(tmp_path / "keys.db", tmp_path / "kek")
+    source, holder = LocalKeySource(store), LocalKeyHolder(store)
+    assert source.pepper() == source.pepper() != source.ticket_key()
+    assert source.totp_open(ACCOUNT, source.totp_seal(ACCOUNT, b"otp")) == b"otp"
+    with pytest.raises(AuthUnavailable):
+        source.totp_open(OTHER, source.totp_seal(ACCOUNT, b"otp"))
+
+    def signed(expires: int) -> bytes:
+        scopes = frozenset({Service.IMAP})
+        return sign_ticket(Ticket(ACCOUNT, CredentialId("password"), SessionId("s"), scopes, expires), source.ticket_key())
+
+    async def test() -> None:
+        keys = await holder.unwrap(signed(int(time.time()) + 60))
+        assert keys.secret
+        assert await holder.delivery_keys(ACCOUNT) == AccountKeys(keys.public, keys.index, keys.cache)
+        for call in (holder.unwrap(signed(1)), holder.unwrap(b""), holder.delivery_keys(AccountId("x"))):
+            with pytest.raises(AuthUnavailable):
+                await call
+
+    asyncio.run(test())
+    store.close()
 
 
 def test_encoding_is_base64() -> None:
