@@ -16,18 +16,20 @@ the stream exists that could disagree (as Dovecot does). CR elsewhere and NUL ma
 """
 
 import re
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from .append_arguments import AppendOptions, parse_append_mailbox, parse_append_options
 from .arguments import UnknownCommand, parse_arguments
-from .grammar import Bounds, Cursor, Unreadable, UnusableName
+from .grammar import Cursor, Unreadable, UnusableName
+from .limits import AFTER_LOGIN as AFTER_LOGIN
+from .limits import BEFORE_LOGIN as BEFORE_LOGIN
+from .limits import Limits as Limits
+from .memo import Memo as Memo
 from .values import (
     Append,
     AppendBegan,
     AppendLiteralEnd,
     AppendMessage,
-    Arguments,
     AuthenticateResponse,
     Command,
     CommandReceived,
@@ -40,42 +42,6 @@ from .values import (
     Refused,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on what a client may send; octets unless said otherwise."""
-
-    line: int  # one line, its end included
-    literal: int  # one literal of an ordinary argument
-    literals: int  # how many of them in one command
-    command: int  # a whole command: lines and literals, APPEND's messages aside
-    message: int  # one message of APPEND; 0: no APPEND
-    messages: int  # how many of them in one APPEND
-    skipped: int  # what is refused but comes anyway is skipped up to this, then the connection ends
-    tag: int = 100
-    bounds: Bounds = field(default_factory=Bounds)
-
-
-BEFORE_LOGIN = Limits(
-    line=8_192,
-    literal=4_096,
-    literals=4,
-    command=16_384,
-    message=0,
-    messages=0,
-    skipped=0,
-    bounds=Bounds(nesting=10, keys=20, items=50, ranges=20, fields=10),
-)
-AFTER_LOGIN = Limits(
-    line=65_536,
-    literal=65_536,
-    literals=200,
-    command=262_144,
-    message=52_428_800,
-    messages=100,
-    skipped=104_857_600,
-)
-
 # tag = 1*<any ASTRING-CHAR except "+">
 _TAG = re.compile(rb"[!#$&',\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9.=_-]*")
@@ -86,35 +52,6 @@ _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _INNER_LITERAL = re.compile(rb"\{([0-9]{1,19})\}\r\n")  # as this decoder keeps it
 _LITERAL_LOOK = 64  # octets of a line's end kept to see whether it announced a literal, when the line is not kept
 _MAX_LITERAL_DIGITS = 19
-_SECRET = frozenset({"LOGIN", "AUTHENTICATE"})
-
-
-class Memo:
-    """Commands read before, by what stood behind the tag: a client repeats itself. One may serve a whole process.
-
-    Bounded in number and in length of each; holds nothing of commands that carry secrets or words searched for.
-    """
-
-    __slots__ = ("_known", "_most")
-
-    MAX_LENGTH = 512
-    NOT_KEPT = _SECRET | {"SEARCH", "UID SEARCH", "SORT", "UID SORT", "THREAD", "UID THREAD", "ID"}
-
-    def __init__(self, most: int = 1_000) -> None:
-        """Keep at most `most` commands; the oldest goes."""
-        self._known: dict[tuple[bytes, bool], tuple[str, Arguments]] = {}
-        self._most = most
-
-    def get(self, rest: bytes, utf8: bool) -> tuple[str, Arguments] | None:
-        """Name and arguments, if this was read before."""
-        return self._known.get((rest, utf8))
-
-    def keep(self, rest: bytes, utf8: bool, name: str, arguments: Arguments) -> None:
-        """Remember, unless it is long or secret."""
-        if len(rest) <= self.MAX_LENGTH and name not in self.NOT_KEPT:
-            if len(self._known) >= self._most:
-                del self._known[next(iter(self._known))]
-            self._known[rest, utf8] = name, arguments
 
 
 class _Mode(Enum):
@@ -207,8 +144,7 @@ class Decoder:
     def take_rest(self) -> bytes:
         """Octets fed but not drawn, taken out: what came behind STARTTLS is thrown away, behind COMPRESS inflated."""
         rest = self._buffer[self._position :]
-        self._buffer = b""
-        self._position = self._scanned = 0
+        self._forget()
         return rest
 
     def expect_response(self) -> None:
@@ -251,6 +187,7 @@ class Decoder:
         """Some octets of a literal. None: there were none, or they are nobody's business."""
         available = len(self._buffer) - self._position
         if not available:
+            self._forget()
             return None
         count = min(available, self._remaining)
         end = self._position + count
@@ -284,6 +221,8 @@ class Decoder:
                     return _LONG
                 return None
             self._scanned = size
+            if position == size:
+                self._forget()
             return None
         self._position = self._scanned = end + 1
         if self._long_line or end - position >= most:
@@ -294,6 +233,11 @@ class Decoder:
         if buffer[end - 1 : end] == b"\r" and end > position:
             end -= 1
         return buffer[position:end]
+
+    def _forget(self) -> None:
+        """All that was fed is read: an idle connection holds none of it."""
+        self._buffer = b""
+        self._position = self._scanned = 0
 
     def _note_tag(self, position: int) -> None:
         """Keep the tag of a line that begins at `position` and will not be kept itself."""

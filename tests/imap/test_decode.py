@@ -1,5 +1,6 @@
 """The decoder: lines, literals, APPEND's stream, modes, limits; fed whole, byte by byte, and with trailing bytes."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -466,6 +467,53 @@ def test_a_million_parentheses() -> None:
     assert decode(b"a FETCH 1 " + b"(" * 60_000 + b"\r\n") == [Malformed(b"a", "Expected a name.", name="FETCH")]
     (event,) = decode(b"(" * 1_000_000, BEFORE_LOGIN)
     assert event == Malformed(None, "Line too long.", True)
+
+
+@pytest.mark.parametrize("limits", [BEFORE_LOGIN, AFTER_LOGIN], ids=["before login", "after login"])
+@pytest.mark.parametrize(
+    ("opening", "piece"),
+    [
+        pytest.param(b"", b"(", id="parentheses"),
+        pytest.param(b"a LOGIN ", b"x", id="endless word"),
+        pytest.param(b'a LOGIN "', b"\\\\", id="endless string"),
+        pytest.param(b"a LOGIN {4294967295}\r\n", b"x", id="literal"),
+        pytest.param(b"a LOGIN {90000000+}\r\n", b"x", id="literal that comes anyway"),
+        pytest.param(b"a FETCH 1 (BODY[", b"1.", id="section"),
+        pytest.param(b"a LOGIN", b" {1+}\r\nx", id="literals"),
+        pytest.param(b"a FETCH ", b"1:2,", id="ranges"),
+        pytest.param(b"a SEARCH", b" OR SEEN", id="keys"),
+        pytest.param(b"a APPEND x {1+}\r\nx", b" {1+}\r\nx", id="messages"),
+        pytest.param(b"", b"a NOOP\r\n", id="pipelined"),
+    ],
+)
+def test_bombs_cost_no_memory(limits: Limits, opening: bytes, piece: bytes) -> None:
+    decoder = Decoder(limits)
+    data = piece * (32_768 // len(piece))
+    events = decoder.receive(opening)
+    tracemalloc.start()
+    try:
+        decoder.feed(opening)
+        for _ in range(8):
+            decoder.feed(data)
+            while (event := decoder.next_event()) is not None:
+                events = [event]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000, events
+
+
+def test_nothing_is_held_once_it_is_read() -> None:
+    decoder = after_login()
+    decoder.receive(b"a APPEND Sent {70000+}\r\n")
+    decoder.receive(b"x" * 70_000)
+    tracemalloc.start()
+    try:
+        decoder.receive(b"y" * 60_000 + b"\r\n")  # too long a line: skipped
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10_000
 
 
 # -- memo
