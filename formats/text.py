@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .charsets import decode_charset
 from .headers import decode_base64, decode_words, fields, find_parameter
@@ -164,6 +164,11 @@ class IndexedText:
         for line in self.header.split(LINE):
             if line.startswith(start):
                 yield line[len(start) :]
+
+    def with_prefix(self, prefix: bytes) -> "IndexedText":
+        """The text of a copy that begins with these header lines more (Return-Path, Delivered-To)."""
+        lines = [*header_lines(prefix), self.header] if self.header else header_lines(prefix)
+        return replace(self, header=LINE.join(lines))
 
 
 def header_lines(block: bytes) -> Iterator[str]:

@@ -1,0 +1,259 @@
+"""Text search: fts.db, an index that may lag or be lost while the answer stays exact (RFC 9051 section 6.4.4).
+
+Theory of operation. `text` keeps, for each message, its normalised text compressed, and the header fields that are asked
+for most as columns of their own. `trigram` is a contentless FTS5 table over the same text: the messages that hold all
+trigrams of the needle are candidates, and each is verified in `text`. A row enters `text` when its message is stored,
+which is cheap, and `trigram` later (index_pending); until then, and for needles of one or two characters, the text is
+searched in line. A message that has no row, or of whose text a limit left something out, is looked at itself. So the
+index decides how fast an answer comes, never what it is.
+
+Ids are `mailbox_id << 32 | uid`. Everything in fts.db can be made again from the messages: it may be deleted.
+
+Owns fts.db. Never opens a message itself: the caller's `read` does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+import zstandard
+
+from ..formats.text import EVERYTHING, LINE, IndexedText, extract_message, normalise
+from .api import TextField, TextKey
+from .database import Schema, translated
+
+SCHEMA = Schema(
+    name="search",
+    version=1,
+    script="""
+        CREATE TABLE text (
+            id INTEGER PRIMARY KEY,
+            pending INTEGER NOT NULL,   -- not in trigram yet
+            complete INTEGER NOT NULL,  -- 0: the message holds text that is not here
+            subject TEXT, sender TEXT, recipient TEXT, cc TEXT, bcc TEXT  -- normalised values, one a line; NULL: no such field
+        );
+        CREATE INDEX text_pending ON text (pending) WHERE pending = 1;
+        CREATE INDEX text_complete ON text (complete);
+        CREATE TABLE packed (id INTEGER PRIMARY KEY, text BLOB NOT NULL);
+        CREATE VIRTUAL TABLE trigram
+            USING fts5(text, content = '', contentless_delete = 1, tokenize = 'trigram', detail = none);
+    """,
+)
+
+_COLUMNS = {"subject": "subject", "from": "sender", "to": "recipient", "cc": "cc", "bcc": "bcc"}
+_SEPARATOR = "\0"  # between header, structure and body of a packed text; normalised text holds none
+_MAX_TRIGRAMS = 24  # of a needle that are looked up; more would hardly narrow the candidates
+_FEW = 200  # so many ids are looked up one by one, more of them as a range
+
+
+def holds(text: IndexedText, key: TextKey) -> bool:
+    """Whether the text of a message meets the criterion: what an answer means, with or without an index.
+
+    HEADER: the needle is in a value of that field; an empty one asks whether the field is there. BODY: in the body.
+    TEXT: in the body or in any header field, of the message or of its parts, written as `name: value`.
+    """
+    needle = normalise(key.needle)
+    match key.field:
+        case TextField.HEADER:
+            return any(needle in value for value in text.values(key.header))
+        case TextField.BODY:
+            return needle in text.body
+        case TextField.TEXT:
+            return needle in text.body or needle in text.header or needle in text.structure
+
+
+class SearchIndex:
+    """The search index of one account over its connection to fts.db (opened with SCHEMA). One thread at a time."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        """Use `connection`; its owner closes it."""
+        self._connection = connection
+        self._compressor = zstandard.ZstdCompressor(level=3)
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    # -- writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what is written within one transaction. Each call below is one of its own otherwise. Raise Unavailable."""
+        connection = self._connection
+        if connection.in_transaction:
+            yield
+            return
+        with translated("fts.db"):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def add(self, id: int, text: IndexedText) -> None:
+        """Keep the text of a message; it is found from now on. An earlier text of that id is replaced."""
+        columns: dict[str, str | None] = {}
+        for name, column in _COLUMNS.items():
+            values = list(text.values(name))
+            columns[column] = LINE.join(values) if values else None
+        packed = self._compressor.compress(_SEPARATOR.join((text.header, text.structure, text.body)).encode())
+        with self.transaction():
+            self._forget([id])
+            self._connection.execute(
+                "INSERT INTO text VALUES (?, 1, ?, ?, ?, ?, ?, ?)", (id, int(text.complete), *columns.values())
+            )
+            self._connection.execute("INSERT INTO packed VALUES (?, ?)", (id, packed))
+
+    def copy(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Give each second id what is kept for the first, without reading a message. A source without text is left out."""
+        pairs = list(pairs)
+        with self.transaction():
+            self._forget([target for _, target in pairs])
+            self._connection.executemany(
+                "INSERT INTO text SELECT ?2, 1, complete, subject, sender, recipient, cc, bcc FROM text WHERE id = ?1", pairs
+            )
+            self._connection.executemany("INSERT INTO packed SELECT ?2, text FROM packed WHERE id = ?1", pairs)
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Forget messages; ids that are not there do not matter."""
+        ids = list(ids)
+        with self.transaction():
+            self._forget(ids)
+
+    def _forget(self, ids: Sequence[int]) -> None:
+        connection = self._connection
+        for id in ids:
+            pending = connection.execute("SELECT pending FROM text WHERE id = ?", (id,)).get
+            if pending is None:
+                continue
+            if not pending:
+                connection.execute("DELETE FROM trigram WHERE rowid = ?", (id,))
+            connection.execute("DELETE FROM text WHERE id = ?", (id,))
+            connection.execute("DELETE FROM packed WHERE id = ?", (id,))
+
+    def index_pending(self, limit: int = 32) -> int:
+        """Put up to `limit` waiting texts into the trigram table; how many. About 2 ms each, one write transaction."""
+        connection = self._connection
+        with self.transaction():
+            rows = connection.execute(
+                "SELECT id, packed.text FROM text JOIN packed USING (id) WHERE pending = 1 LIMIT ?", (limit,)
+            ).fetchall()
+            for id, packed in rows:
+                assert isinstance(packed, bytes)
+                document = self._unpack(packed).replace(_SEPARATOR, LINE)
+                connection.execute("INSERT INTO trigram (rowid, text) VALUES (?, ?)", (id, document))
+                connection.execute("UPDATE text SET pending = 0 WHERE id = ?", (id,))
+        return len(rows)
+
+    # -- reading
+
+    def pending(self) -> int:
+        """How many texts wait for index_pending()."""
+        with translated("fts.db"):
+            return int(self._connection.execute("SELECT count(*) FROM text WHERE pending = 1").get)
+
+    def missing(self, ids: Sequence[int]) -> list[int]:
+        """Those of `ids` without text here: add() them, and searches need not read them again."""
+        with translated("fts.db"):
+            there = {id for (id,) in self._rows("SELECT id FROM text WHERE", ids)}
+        return [id for id in ids if id not in there]
+
+    def search(self, ids: Sequence[int], key: TextKey, read: Callable[[int], bytes | None]) -> set[int]:
+        """Which of the messages `ids` (of one mailbox) meet the criterion: exactly those for which holds() says so.
+
+        `read` gives a whole message, or None when it is gone; it is called for messages that have no text here, and for
+        those of whose text something is left out and that was not found in the rest. Raise Unavailable.
+        """
+        wanted = set(ids)
+        if not wanted:
+            return set()
+        needle = normalise(key.needle)
+        if not needle and key.field is not TextField.HEADER:
+            return wanted
+        with translated("fts.db"), self._snapshot():
+            if key.field is TextField.HEADER:
+                hits = self._search_header(ids, wanted, key.header, needle)
+            else:
+                hits = self._search_text(ids, wanted, needle, key.field)
+            unsure = wanted - hits
+            if unsure:
+                unsure.difference_update(id for (id,) in self._rows("SELECT id FROM text WHERE complete = 1 AND", ids))
+        for id in sorted(unsure):
+            message = read(id)
+            if message is not None and holds(extract_message(message, EVERYTHING), key):
+                hits.add(id)
+        return hits
+
+    def _search_header(self, ids: Sequence[int], wanted: set[int], name: str, needle: str) -> set[int]:
+        column = _COLUMNS.get(normalise(name))
+        if column is not None:
+            # An empty needle is in every value, but not in NULL.
+            select = f"SELECT id FROM text WHERE instr({column}, ?) AND"  # noqa: S608 - one of our five columns
+            return {id for (id,) in self._rows(select, ids, needle)} & wanted
+        start = f"{LINE}{normalise(name)}: "
+        # The name is written before each value, so it is a needle as good as another when there is none.
+        candidates, others = self._candidates(ids, wanted, needle if len(needle) >= 3 else start[1:])
+        return {id for id, text in self._texts(candidates | others) if _in_field(text, start, needle)}
+
+    def _search_text(self, ids: Sequence[int], wanted: set[int], needle: str, field: TextField) -> set[int]:
+        candidates, others = self._candidates(ids, wanted, needle)
+        texts = self._texts(candidates | others)
+        if field is TextField.TEXT:
+            return {id for id, text in texts if needle in text}
+        return {id for id, text in texts if text.find(needle, text.rindex(_SEPARATOR) + 1) >= 0}
+
+    def _candidates(self, ids: Sequence[int], wanted: set[int], needle: str) -> tuple[set[int], set[int]]:
+        """(those whose trigrams fit, those that the trigram table cannot answer for)."""
+        if len(needle) < 3:
+            return set(), {id for (id,) in self._rows("SELECT id FROM text WHERE", ids)} & wanted
+        trigrams = list(dict.fromkeys(needle[i : i + 3] for i in range(len(needle) - 2)))
+        step = -(-len(trigrams) // _MAX_TRIGRAMS)
+        query = " AND ".join('"{}"'.format(trigram.replace('"', '""')) for trigram in trigrams[::step])
+        found = self._connection.execute(
+            "SELECT rowid FROM trigram WHERE trigram MATCH ? AND rowid BETWEEN ? AND ?", (query, min(wanted), max(wanted))
+        )
+        others = {id for (id,) in self._rows("SELECT id FROM text WHERE pending = 1 AND", ids)}
+        return {id for (id,) in found} & wanted, others & wanted
+
+    def _texts(self, ids: set[int]) -> Iterator[tuple[int, str]]:
+        for id, packed in self._rows("SELECT id, text FROM packed WHERE", sorted(ids)):
+            if id in ids:
+                yield id, self._unpack(packed)
+
+    def _unpack(self, packed: bytes) -> str:
+        return self._decompressor.decompress(packed).decode()
+
+    def _rows(self, select: str, ids: Sequence[int], *bound: str) -> Iterator[tuple[Any, ...]]:
+        """Rows of `select ... WHERE [condition AND]` for ids: exactly these when few, else for all in their range."""
+        if not ids:
+            return iter(())
+        if len(ids) <= _FEW:
+            marks = ",".join("?" * len(ids))
+            return iter(self._connection.execute(f"{select} id IN ({marks}) ORDER BY id", (*bound, *ids)))
+        return iter(self._connection.execute(f"{select} id BETWEEN ? AND ? ORDER BY id", (*bound, min(ids), max(ids))))
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """One state of the database for several queries, so that no row slips from pending to indexed between them."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+
+def _in_field(text: str, start: str, needle: str) -> bool:
+    """Whether a header line of a packed text begins with `start` and holds `needle` behind it."""
+    header = LINE + text[: text.index(_SEPARATOR)]
+    position = header.find(start)
+    while position >= 0:
+        begin = position + len(start)
+        end = header.find(LINE, begin)
+        if header.find(needle, begin, end if end >= 0 else len(header)) >= 0:
+            return True
+        position = header.find(start, begin)
+    return False
