@@ -1,0 +1,118 @@
+"""From credentials to an open account: authenticator, key holder, store, in that order.
+
+Owns the order, and what is undone when a later step fails. Codes and texts of refusals are auth/refusals.py's. Never
+keeps a secret: it is gone when `authenticate` returns; the keys go into the store and are dropped here.
+"""
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..auth.api import Attempt, Authenticator, AuthUnavailable, Denied, Granted, KeyHolder, Reason, Service
+from ..auth.refusals import Refusal, Refusals
+from ..auth.sasl import Credentials
+from ..daemon.log import logger
+from ..storage.api import Account, AccountKeys, Store, StoreError
+from .session import NotSignedIn, Session, SignedIn
+
+log = logger("imap")
+
+_TOO_MANY = b"NO [LIMIT] Trop de connexions pour ce compte. / Too many connections of this account."
+
+InThread = Callable[[Callable[[], Account]], Coroutine[Any, Any, Account]]
+
+
+class SignIn:
+    """Signs sessions in; one for all of a process."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        key_holder: KeyHolder,
+        store: Store,
+        refusals: Refusals,
+        *,
+        in_thread: InThread,
+        may_join: Callable[[Granted], bool],
+    ) -> None:
+        """`may_join` says whether the account may have one more session here."""
+        self._authenticator = authenticator
+        self._key_holder = key_holder
+        self._store = store
+        self._refusals = refusals
+        self._in_thread = in_thread
+        self._may_join = may_join
+
+    async def __call__(self, session: Session, credentials: Credentials) -> SignedIn | NotSignedIn:
+        """Sign a session in. Never raises for what a client sent, nor when a neighbour is not there."""
+        started = time.monotonic()
+        # Without the stream of revocations a session could not be ended when it must: no new ones (decisions.md 4).
+        if not self._authenticator.connected:
+            return self._unavailable(session, "the authenticator is not connected")
+        try:
+            answer = await self._authenticator.authenticate(
+                Attempt(
+                    Service.IMAP,
+                    credentials.login,
+                    credentials.secret,
+                    session.address,
+                    session.tls,
+                    credentials.mechanism,
+                    session.client,
+                    credentials.authzid,
+                )
+            )
+        except AuthUnavailable as error:
+            return self._unavailable(session, str(error))
+        if isinstance(answer, Denied):
+            log.info("login refused", address=session.address, reason=answer.reason.value, reference=answer.reference)
+            refusal = self._refusals.denied(answer)
+            return NotSignedIn(_answer(refusal), counts=answer.reason is not Reason.LOCKED, farewell=self._farewell())
+        try:
+            account = await self._open(answer)
+        except (AuthUnavailable, StoreError) as error:
+            await self._authenticator.close_session(answer.session)
+            return self._unavailable(session, f"{type(error).__name__}: {error}", account=answer.identity.account)
+        except BaseException:
+            await self._authenticator.close_session(answer.session)
+            raise
+        if not self._may_join(answer):
+            await self._in_thread(lambda: _closed(account))
+            await self._authenticator.close_session(answer.session)
+            log.info("login refused", account=answer.identity.account, reason="too many connections")
+            return NotSignedIn(
+                b"NO [LIMIT] Trop de connexions pour ce compte. / Too many connections of this account.", counts=False
+            )
+        log.info(
+            "login",
+            account=answer.identity.account,
+            session=answer.session,
+            credential=answer.credential,
+            address=session.address,
+            tls=session.tls,
+            client=session.client,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return SignedIn(answer, account)
+
+    async def _open(self, granted: Granted) -> Account:
+        keys: AccountKeys = await self._key_holder.unwrap(granted.ticket)
+        account, quota = granted.identity.account, granted.quota
+        return await self._in_thread(lambda: self._store.open_account(account, keys, quota=quota))
+
+    def _unavailable(self, session: Session, why: str, **fields: object) -> NotSignedIn:
+        log.warning("login unavailable", address=session.address, why=why, **fields)
+        return NotSignedIn(_answer(self._refusals.unavailable()), counts=False)
+
+    def _farewell(self) -> bytes:
+        refusal = self._refusals.too_many()
+        return f"BYE [{refusal.imap_code}] {refusal.text}".encode("ascii")
+
+
+def _answer(refusal: Refusal) -> bytes:
+    return f"NO [{refusal.imap_code}] {refusal.text}".encode("ascii")
+
+
+def _closed(account: Account) -> Account:
+    account.close()
+    return account

@@ -1,0 +1,83 @@
+"""Mailboxes that sessions of this process have selected, and who is to be told when they change.
+
+Owns one entry a mailbox: the store's OpenMailbox, the texts of its flags, its sessions. A change said by the store's bus
+makes the mailbox refresh once, however many changes were said before this process got round to it, and then every
+session on it is told that there may be news. Never writes to a client.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..storage.api import AccountId, Change, MailboxId, OpenMailbox
+from .session import Session
+from .view import FlagTexts, View
+
+_Key = tuple[AccountId, MailboxId]
+
+
+@dataclass(slots=True)
+class _Watched:
+    mailbox: OpenMailbox
+    texts: FlagTexts
+    sessions: set[Session] = field(default_factory=set)
+
+
+class Watch:
+    """The selected mailboxes of a process. On the loop's thread only."""
+
+    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """`soon` calls a function at the loop's next turn."""
+        self._soon = soon
+        self._watched: dict[_Key, _Watched] = {}
+        self._changed: set[_Key] = set()
+
+    def open(self, session: Session, mailbox: MailboxId, *, read_only: bool) -> View:
+        """Select for a session. Raise NotFound."""
+        assert session.account is not None
+        opened = session.account.mail.open(mailbox)
+        opened.refresh()
+        key = (session.account.id, mailbox)
+        watched = self._watched.get(key)
+        if watched is None or watched.mailbox is not opened:
+            watched = self._watched[key] = _Watched(opened, FlagTexts(opened))
+        watched.sessions.add(session)
+        return View(opened, watched.texts, read_only=read_only)
+
+    def close(self, session: Session) -> None:
+        """Let go of what the session has selected, if anything."""
+        if session.view is None or session.account is None:
+            return
+        key = (session.account.id, session.view.mailbox.id)
+        watched = self._watched.get(key)
+        if watched is not None and watched.mailbox is session.view.mailbox:
+            watched.sessions.discard(session)
+            if not watched.sessions:
+                del self._watched[key]
+        session.view.mailbox.close()
+
+    def change(self, change: Change) -> None:
+        """The bus says that something was committed."""
+        key = (change.account, MailboxId(change.object))
+        if key in self._watched:
+            if not self._changed:
+                self._soon(self._look)
+            self._changed.add(key)
+
+    def poll(self) -> None:
+        """Look at every mailbox that somebody idles on: changes that were said and lost, and foreign hands in the Maildir."""
+        idle = {key for key, watched in self._watched.items() if any(session.news for session in watched.sessions)}
+        if idle and not self._changed:
+            self._soon(self._look)
+        self._changed |= idle
+
+    def _look(self) -> None:
+        changed, self._changed = self._changed, set()
+        for key in changed:
+            watched = self._watched.get(key)
+            if watched is None:
+                continue
+            # Told even if refresh() finds nothing: a command of another session here may have looked before.
+            watched.mailbox.refresh()
+            for session in list(watched.sessions):
+                if session.news is not None:
+                    session.news()
