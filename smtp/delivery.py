@@ -244,7 +244,8 @@ class Delivery:
             return replies.NOT_NOW
         accounts = [each.account for each in found.local]
         new = {each.account: each.quota for each in found.local if each.account not in self._copies}
-        copies = await asyncio.gather(*(self._copy(account, quota, address) for account, quota in new.items()))
+        taking = [self._copy(account, quota, address) for account, quota in new.items()]
+        copies = [await taking[0]] if len(taking) == 1 else await asyncio.gather(*taking)
         failures = [copy.failure for copy in copies if copy.failure is not None]
         if failures and len(failures) == len(accounts):
             for copy in copies:

@@ -5,6 +5,7 @@ sentence, French first where people read it in a bounce; why it happened stands 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..auth.api import AuthUnavailable
 from ..storage.api import (
@@ -33,11 +34,16 @@ class Reply:
 
     def render(self) -> bytes:
         """The reply on the wire; several lines become a multi-line reply. ASCII, never a line end of its own making."""
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        lines = self.text.split("\n")
-        rendered = [f"{self.code}-{prefix}{line}\r\n" for line in lines[:-1]]
-        rendered.append(f"{self.code} {prefix}{lines[-1]}\r\n")
-        return "".join(rendered).replace("\r\n", "\n").replace("\r", " ").replace("\n", "\r\n").encode("ascii", "replace")
+        return _rendered(self)
+
+
+@lru_cache(maxsize=256)
+def _rendered(reply: Reply) -> bytes:
+    prefix = f"{reply.enhanced} " if reply.enhanced else ""
+    lines = reply.text.replace("\r", " ").split("\n")
+    rendered = [f"{reply.code}-{prefix}{line}\r\n" for line in lines[:-1]]
+    rendered.append(f"{reply.code} {prefix}{lines[-1]}\r\n")
+    return "".join(rendered).encode("ascii", "replace")
 
 
 class Refused(Exception):
