@@ -1,0 +1,118 @@
+"""Single files of other software on their way into the index (see adoption.py).
+
+Owns how a strange file is read (sealed by us, plain with CRLF, plain with LF), renamed so that its name can be kept in a
+row, and moved to cur/.
+Never trusts a name: links, directories, FIFOs are passed over; a name that a row or a sidecar cannot hold is replaced.
+"""
+
+import contextlib
+import logging
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import atomic
+from .api import StoreError
+from .index_messages import MessageRow, now
+from .index_schema import LF_ENDS, SEALED
+from .mail_context import MailContext, new_email_id
+from .mail_derive import Derived, derive_from
+from .mail_reader import LfReader, PlainReader
+from .maildir import NAMED_FLAGS, file_name, is_plain_base, parse_base, split_name
+from .seal import MAGIC, InvalidSeal, SealKind, looks_sealed, open_sealed
+
+log = logging.getLogger("preau.storage")
+
+_PIECE = 262_144
+_SYSTEM = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Adoptee:
+    """A file that lies in cur/ and wants a row."""
+
+    path: Path
+    row: MessageRow
+    derived: Derived
+
+
+def prepare(context: MailContext, directory: Path, part: str, name: str) -> Adoptee | None:
+    """Look into a file and bring it under a name in cur/ that a row can hold; None for what is no message.
+
+    Raise FileNotFoundError (it went), Unavailable.
+    """
+    path = directory / part / name
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    base, flags, _ = split_name(name)
+    own = parse_base(base)
+    form, size, dek, derived = _read(context, path)
+    email_id = own.email_id if own else new_email_id()
+    delivery = own.delivery if own else None
+    if not is_plain_base(base):
+        base = context.new_base(size=size, email_id=email_id, delivery=delivery)
+    flags &= NAMED_FLAGS
+    final = directory / "cur" / file_name(base, flags)
+    if final != path:
+        # A link first: a rename would replace a file that has the name already.
+        try:
+            atomic.link(path, final)
+        except FileExistsError:
+            base = context.new_base(size=size, email_id=email_id, delivery=delivery)
+            final = directory / "cur" / file_name(base, flags)
+            atomic.link(path, final)
+        atomic.unlink(path)
+    row = MessageRow(
+        flags=flags & _SYSTEM,  # letters of keywords mean something only with the table of whoever wrote them
+        fflags=flags,
+        idate=int(status.st_mtime),
+        savedate=now(),
+        size=size,
+        email_id=email_id,
+        thread_id=derived.thread_id,
+        form=form,
+        dek=dek,
+        delivery=delivery,
+        fname=base,
+    )
+    return Adoptee(final, row, derived)
+
+
+def _read(context: MailContext, path: Path) -> tuple[int, int, bytes | None, Derived]:
+    """form, RFC822.SIZE, wrapped DEK and what is derived. A file with the magic that does not open counts as plain."""
+    descriptor = atomic.open_for_reading(path)
+    try:
+        head = os.pread(descriptor, len(MAGIC), 0)
+        if looks_sealed(head) and context.wrapping is not None:
+            try:
+                with open_sealed(
+                    os.dup(descriptor), account=context.account, kind=SealKind.MESSAGE, secret_key=context.keys.secret
+                ) as sealed:
+                    return SEALED, sealed.size, context.wrapping.wrap(sealed.dek), derive_from(sealed)
+            except InvalidSeal:
+                log.warning("a sealed file does not open: taken as it is", extra={"account": context.account})
+        return _read_plain(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_plain(descriptor: int) -> tuple[int, int, bytes | None, Derived]:
+    there = os.fstat(descriptor).st_size
+    bare, last, offset = 0, b"", 0
+    while data := os.pread(descriptor, _PIECE, offset):
+        crlf = data.count(b"\r\n") + (last == b"\r" and data[:1] == b"\n")
+        bare += data.count(b"\n") - crlf
+        last = data[-1:]
+        offset += len(data)
+    plain = PlainReader(os.dup(descriptor), there)
+    reader: PlainReader | LfReader = LfReader(plain, there + bare) if bare else plain
+    with reader:
+        return (LF_ENDS if bare else 0), reader.size, None, derive_from(reader)
+
+
+def discard(adoptee: Adoptee) -> None:
+    """Remove a file that is one too many."""
+    with contextlib.suppress(StoreError):
+        atomic.unlink(adoptee.path)

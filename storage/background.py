@@ -1,0 +1,163 @@
+"""Work that nobody waits for: a few threads for one store, with at most one job of a key waiting at a time.
+
+Flags into names, unlinks, sidecars, search text, sealing of adopted files. A job may be due later, so that what comes in
+bursts is done once. A job that fails is logged, and tried again some times, later each time. close() runs what is left.
+
+Owns threads and their queue. Knows nothing of mail; a job that must not be lost is noted in the index by who submits it.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+
+log = logging.getLogger("preau.storage")
+
+_THREADS = 2
+_TRIES = 5
+_RETRY = 2.0  # seconds, doubled each time
+
+
+class _Job:
+    __slots__ = ("due", "key", "run", "tries")
+
+    def __init__(self, key: Hashable, run: Callable[[], None], due: float, tries: int) -> None:
+        self.key = key
+        self.run = run
+        self.due = due
+        self.tries = tries
+
+
+class Background:
+    """Threads that run jobs. submit() from any thread, also from within a job."""
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        """Start nothing yet: threads come with the first jobs."""
+        self._limit = threads
+        self._condition = threading.Condition()
+        self._heap: list[tuple[float, int, _Job]] = []
+        self._waiting: dict[Hashable, _Job] = {}
+        self._running: set[Hashable] = set()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._order = itertools.count()
+        self._closing = False
+
+    def submit(self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0) -> None:
+        """Have `run` called once, after `delay` seconds. A job of the same key that waits already stands for it.
+
+        Two jobs of one key never run at the same time. After close() nothing is taken any more.
+        """
+        with self._condition:
+            if self._closing or key in self._waiting:
+                return
+            self._push(_Job(key, run, time.monotonic() + delay, 0))
+            if not self._idle and len(self._threads) < self._limit:
+                thread = threading.Thread(target=self._work, name="preau-store", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            else:
+                self._condition.notify()
+
+    def _push(self, job: _Job) -> None:
+        self._waiting[job.key] = job
+        heapq.heappush(self._heap, (job.due, next(self._order), job))
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            error: Exception | None = None
+            try:
+                job.run()
+            except Exception as failure:
+                error = failure
+            with self._condition:
+                self._running.discard(job.key)
+                if error is not None:
+                    self._failed(job, error)
+                self._condition.notify_all()
+
+    def _failed(self, job: _Job, error: Exception) -> None:
+        job.tries += 1
+        if self._closing or job.tries >= _TRIES:
+            log.error("background work given up", extra={"job": str(job.key)}, exc_info=error)
+            return
+        log.warning("background work failed", extra={"job": str(job.key), "error": str(error), "tries": job.tries})
+        if job.key not in self._waiting:
+            job.due = time.monotonic() + _RETRY * 2**job.tries
+            self._push(job)
+
+    def _next(self) -> _Job | None:
+        with self._condition:
+            while True:
+                now = time.monotonic()
+                job = self._take(now)
+                if job is not None:
+                    return job
+                if self._closing and not self._heap:
+                    self._condition.notify_all()
+                    return None
+                timeout = None
+                if self._heap and not self._closing:
+                    timeout = max(0.0, self._heap[0][0] - now)
+                    if timeout == 0.0:
+                        timeout = None  # its key is running: whoever ends it notifies
+                self._idle += 1
+                self._condition.wait(timeout)
+                self._idle -= 1
+
+    def _take(self, now: float) -> _Job | None:
+        """The first job that is due and whose key is not running."""
+        held: list[tuple[float, int, _Job]] = []
+        found = None
+        while self._heap and (self._closing or self._heap[0][0] <= now):
+            entry = heapq.heappop(self._heap)
+            if entry[2].key in self._running:
+                held.append(entry)
+                continue
+            found = entry[2]
+            break
+        for entry in held:
+            heapq.heappush(self._heap, entry)
+        if found is not None:
+            del self._waiting[found.key]
+            self._running.add(found.key)
+        return found
+
+    def settle(self) -> None:
+        """Run everything that waits, due or not, and return when all of it is done (for tests and for closing accounts)."""
+        with self._condition:
+            now = time.monotonic()
+            self._heap = [(now, number, job) for _, number, job in sorted(self._heap, key=lambda entry: entry[:2])]
+            self._condition.notify_all()
+            while self._waiting or self._running:
+                self._condition.wait(0.05)
+                if self._heap and self._heap[0][0] > time.monotonic():
+                    self._heap = [(now, number, job) for _, number, job in sorted(self._heap, key=lambda entry: entry[:2])]
+                    self._condition.notify_all()
+
+    def finish(self, owner: Hashable) -> None:
+        """Run what waits of `owner` (the second part of its keys), due or not, and return when it is done."""
+        with self._condition:
+            while True:
+                mine = [key for key in (*self._waiting, *self._running) if isinstance(key, tuple) and key[1] == owner]
+                if not mine:
+                    return
+                now = time.monotonic()
+                for number, (due, order, job) in enumerate(self._heap):
+                    if job.key in mine and due > now:
+                        self._heap[number] = (now, order, job)
+                heapq.heapify(self._heap)
+                self._condition.notify_all()
+                self._condition.wait(0.05)
+
+    def close(self) -> None:
+        """Run what is left, due or not, and end the threads."""
+        with self._condition:
+            self._closing = True
+            if self._heap and not self._threads:
+                raise AssertionError("jobs without a thread")
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,217 @@
+"""cache.db: what FETCH asks for, rendered at delivery (never needed, made again from the files when it is not there).
+
+`r` is b"ENVELOPE (...) BODYSTRUCTURE (...)" exactly as IMAP sends it, `envlen` the length of its first half. `s` holds the
+header fields that clients ask for, octet by octet as they stand in the message:
+
+    key NUL field NUL field ... NUL CRLF
+
+The key has a letter for each field that follows, in the message's own order, repeats included; few different keys exist,
+so what a list of names selects is worked out once a key. A message whose header holds a NUL, or more such fields than
+MAX_FIELDS, has s NULL: it is read from its file.
+
+Owns the table, the list of names and the two encodings. Never the truth: the file may be deleted under a running server.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from ..formats.headers import raw_fields
+from .api import Unavailable
+from .database import DamagedDatabase, NewerSchema, Schema, open_database, translated
+from .index_reader import IndexReader
+
+CACHE_SCHEMA = Schema(
+    name="cache",
+    version=1,
+    script="""
+CREATE TABLE cache (
+    id INTEGER PRIMARY KEY,       -- as msg.id in index.db
+    sent INTEGER,                 -- days since 1970 of the Date field, in its own zone; NULL: no such date
+    envlen INTEGER NOT NULL,
+    r BLOB NOT NULL,
+    s BLOB
+);
+""",
+)
+
+# Who asks: Thunderbird (all of the first three lines), Outlook, K-9, iOS and macOS Mail, (neo)mutt, Delta Chat. Not here:
+# Received, DKIM-Signature, Authentication-Results. Few ask for them, and they would more than double the table that each
+# FETCH of envelopes reads through.
+CACHED_NAMES: tuple[bytes, ...] = (
+    *(b"FROM", b"TO", b"CC", b"BCC", b"SUBJECT", b"DATE", b"MESSAGE-ID", b"PRIORITY", b"X-PRIORITY", b"REFERENCES"),
+    *(b"NEWSGROUPS", b"IN-REPLY-TO", b"CONTENT-TYPE", b"REPLY-TO", b"SENDER", b"LIST-ID", b"LIST-UNSUBSCRIBE"),
+    *(b"IMPORTANCE", b"DISPOSITION-NOTIFICATION-TO", b"RETURN-PATH", b"DELIVERED-TO", b"MIME-VERSION"),
+    *(b"CONTENT-TRANSFER-ENCODING", b"CONTENT-DESCRIPTION", b"CONTENT-DISPOSITION", b"LIST-POST", b"LIST-SUBSCRIBE"),
+    *(b"X-MSMAIL-PRIORITY", b"X-MSOESREC", b"X-REF", b"SENSITIVITY", b"X-LABEL", b"LINES", b"X-ORIGINAL-TO"),
+    *(b"X-K9MAIL-IDENTITY", b"X-UNIFORM-TYPE-IDENTIFIER", b"X-UNIVERSALLY-UNIQUE-IDENTIFIER", b"AUTO-SUBMITTED"),
+    *(b"CHAT-VERSION", b"PRECEDENCE", b"USER-AGENT", b"X-MAILER", b"RESENT-FROM", b"RESENT-TO", b"RESENT-DATE"),
+    *(b"X-SPAM-FLAG", b"X-SPAM-STATUS", b"CONTENT-LANGUAGE", b"THREAD-TOPIC", b"THREAD-INDEX"),
+)
+_LETTER = {name: 33 + number for number, name in enumerate(CACHED_NAMES)}
+MAX_FIELDS = 100
+MAX_SLOTS = 65_536  # octets; a longer header is read from the file
+_MEMO_KEYS = 4_096
+_MEMO_LISTS = 64
+
+
+CacheRow = tuple[int, int | None, int, bytes, bytes | None]
+"""id, sent, envlen, r, s."""
+
+Chooser = Callable[[bytes], bytes]
+
+
+def render_slots(header: bytes) -> bytes | None:
+    """The header fields that are kept, of a header block with CRLF line ends; None when they must be read from the file."""
+    if b"\0" in header:
+        return None
+    key = bytearray()
+    fields = [b""]
+    for name, raw in raw_fields(header):
+        letter = _LETTER.get(name.upper())
+        if letter is not None:
+            key.append(letter)
+            fields.append(raw if raw.endswith(b"\n") else raw + b"\r\n")
+    if len(key) > MAX_FIELDS:
+        return None
+    fields[0] = bytes(key)
+    fields.append(b"\r\n")
+    slots = b"\0".join(fields)
+    return slots if len(slots) <= MAX_SLOTS else None
+
+
+class FieldChoosers:
+    """For each list of names, a function from `s` to the header block of just these fields. One a process is enough."""
+
+    __slots__ = ("_choosers",)
+
+    def __init__(self) -> None:
+        """Nothing worked out yet."""
+        self._choosers: dict[tuple[bytes, ...], Chooser | None] = {}
+
+    def chooser(self, names: Sequence[bytes]) -> Chooser | None:
+        """The function for these names (any case); None when one of them is not kept."""
+        wanted = tuple(names)
+        try:
+            return self._choosers[wanted]
+        except KeyError:
+            letters = [_LETTER.get(name.upper()) for name in wanted]
+            made = None if None in letters else _make_chooser(frozenset(filter(None, letters)))
+            if len(self._choosers) >= _MEMO_LISTS:
+                self._choosers.clear()
+            self._choosers[wanted] = made
+            return made
+
+
+def _make_chooser(letters: frozenset[int]) -> Chooser:
+    memo: dict[bytes, Callable[[list[bytes]], tuple[bytes, ...]]] = {}
+    join = b"".join
+
+    def choose(slots: bytes) -> bytes:
+        parts = slots.split(b"\0")
+        getter = memo.get(parts[0])
+        if getter is None:
+            places = [number for number, letter in enumerate(parts[0], 1) if letter in letters]
+            # At least two places, so that itemgetter gives a tuple; the last part is the empty line.
+            getter = itemgetter(*places, -1) if places else itemgetter(slice(-1, None))
+            if len(memo) >= _MEMO_KEYS:
+                memo.clear()
+            memo[parts[0]] = getter
+        return join(getter(parts))
+
+    return choose
+
+
+class Cache:
+    """cache.db of one account: one connection that reads inline, one that writes in threads.
+
+    When the file is damaged, of another key or version, it is deleted and begun anew; when it was deleted, its connections
+    are opened anew (`check_file`).
+    """
+
+    def __init__(self, path: Path, key: bytes | None) -> None:
+        """Open it, making it when it is not there. Raise Unavailable."""
+        self._path = path
+        self._key = key
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._connect()
+        except (DamagedDatabase, NewerSchema):
+            delete_database(self._path)
+            self._connect()
+        self._inode = inode_of(self._path)
+
+    def _connect(self) -> None:
+        self._writer = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL")
+        try:
+            reader = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=True)
+        except BaseException:
+            self._writer.close()
+            raise
+        self.reader = IndexReader(reader, self._path.name)
+        self._writing = IndexReader(self._writer, self._path.name)
+
+    def check_file(self) -> None:
+        """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
+        if inode_of(self._path) != self._inode:
+            self.close()
+            self._open()
+
+    def put(self, rows: Iterable[CacheRow]) -> None:
+        """Keep rows. Not durable, and not missed. Raise Unavailable. [thread]"""
+        self._many("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?, ?)", rows)
+
+    def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Keep rows under further ids: (old, new) each. Raise Unavailable. [thread]"""
+        self._many("INSERT OR REPLACE INTO cache SELECT ?2, sent, envlen, r, s FROM cache WHERE id = ?1", pairs)
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Forget rows by id. Raise Unavailable. [thread]"""
+        self._many("DELETE FROM cache WHERE id = ?", [(number,) for number in ids])
+
+    def drop_range(self, first: int, last: int) -> None:
+        """Forget all rows from `first` to `last`. Raise Unavailable. [thread]"""
+        self._many("DELETE FROM cache WHERE id BETWEEN ? AND ?", [(first, last)])
+
+    def _many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with translated(self._path.name), self._writing.alone() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(statement, rows)
+            finally:
+                _end(connection)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self.reader.close()
+        self._writing.close()
+
+
+def _end(connection: apsw.Connection) -> None:
+    # A cache keeps what went in before an error: nobody relies on all or nothing.
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+
+
+def inode_of(path: Path) -> tuple[int, int]:
+    """Which file a path names: another pair once it was replaced."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def delete_database(path: Path) -> None:
+    """Remove a database that can be made again, with its WAL. Raise Unavailable."""
+    for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        try:
+            name.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{name.name} cannot be removed") from error

@@ -1,0 +1,139 @@
+"""Finished messages into a mailbox (the crash order of storage-imap.md 4.4).
+
+The file is durable under tmp; it is renamed into cur/, the directory is flushed; then its row is committed; then we answer.
+A crash before the commit leaves a file without a row, which adoption takes in later: a message may then be there twice if
+its sender tries again without a delivery id, but it is never lost.
+
+Owns that order. Never seals or looks into messages: the writer did.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+
+from . import atomic
+from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError
+from .index_mailboxes import note_own_change
+from .index_messages import MessageRow, Placed, flag_bits, now, put_in, system_bits
+from .mail_after import after_append, keep_derived
+from .mail_context import MailContext, OwnChange, new_email_id
+from .mail_writer import SealedMessageWriter
+from .maildir import delivery_hash, file_name
+
+log = logging.getLogger("preau.storage")
+
+
+def append(
+    context: MailContext,
+    mailbox: MailboxId,
+    drafts: Sequence[Draft],
+) -> Appended:
+    """See Mail.append."""
+    cur = context.directory(mailbox) / "cur"
+    writers = [_own_writer(draft) for draft in drafts]
+    rows: list[MessageRow] = []
+    saved = now()
+    for draft, writer in zip(drafts, writers, strict=True):
+        writer.finish()
+        rows.append(_row(context, mailbox, draft, writer, saved))
+    placed: list[Path] = []
+    try:
+        with context.own_change(mailbox, cur) as change:
+            for row, writer in zip(rows, writers, strict=True):
+                final = cur / file_name(row.fname, row.fflags)
+                with contextlib.suppress(OSError):
+                    os.utime(writer.path, (row.idate, row.idate), follow_symlinks=False)
+                writer.publish(final)
+                placed.append(final)
+        atomic.fsync_dir(cur)
+        found = context.db.transact(lambda connection: _insert(context, connection, mailbox, drafts, rows, change))
+    except FileNotFoundError as error:
+        _take_back(context, mailbox, placed, rows)
+        raise NotFound("the mailbox has gone") from error
+    except StoreError as error:
+        _take_back(context, mailbox, placed, rows, certain=isinstance(error, NotFound | OverQuota | Forbidden))
+        raise
+    _after(context, mailbox, found, placed, drafts, writers)
+    return Appended(found.uidvalidity, found.uids, found.modseq)
+
+
+def _own_writer(draft: Draft) -> SealedMessageWriter:
+    if not isinstance(draft.writer, SealedMessageWriter):
+        raise TypeError("a draft of another store")
+    return draft.writer
+
+
+def _row(context: MailContext, mailbox: MailboxId, draft: Draft, writer: SealedMessageWriter, saved: int) -> MessageRow:
+    delivery = None if draft.delivery_id is None else delivery_hash(mailbox, draft.delivery_id)
+    email_id = new_email_id()
+    dek = None
+    if context.wrapping is not None and writer.dek is not None:
+        dek = context.wrapping.wrap(writer.dek)
+    return MessageRow(
+        flags=0,  # set in the transaction, where keywords get their bits
+        fflags=system_bits(draft.flags),
+        idate=saved if draft.internal_date is None else draft.internal_date,
+        savedate=saved,
+        size=writer.size,
+        email_id=email_id,
+        thread_id=email_id if writer.derived is None else writer.derived.thread_id,
+        form=writer.form,
+        dek=dek,
+        delivery=delivery,
+        fname=context.new_base(size=writer.size, email_id=email_id, delivery=delivery),
+    )
+
+
+def _insert(
+    context: MailContext,
+    connection: apsw.Connection,
+    mailbox: MailboxId,
+    drafts: Sequence[Draft],
+    rows: list[MessageRow],
+    change: OwnChange,
+) -> Placed:
+    flagged = [
+        replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True))
+        for row, draft in zip(rows, drafts, strict=True)
+    ]
+    found = put_in(connection, mailbox, flagged, room=context.quota)
+    note_own_change(connection, mailbox, change)
+    return found
+
+
+def _take_back(
+    context: MailContext, mailbox: MailboxId, placed: list[Path], rows: list[MessageRow], *, certain: bool = True
+) -> None:
+    """Remove files whose rows were refused. When it is not certain that they were, ask; in doubt the file stays."""
+    for path, row in zip(placed, rows, strict=False):
+        try:
+            if not certain and context.reader.first("SELECT 1 FROM msg WHERE id >> 32 = ? AND fname = ?", (mailbox, row.fname)):
+                continue
+            atomic.unlink(path)
+        except StoreError as error:
+            log.warning("a refused message stays as a file", extra={"account": context.account, "error": str(error)})
+
+
+def _after(
+    context: MailContext,
+    mailbox: MailboxId,
+    found: Placed,
+    placed: list[Path],
+    drafts: Sequence[Draft],
+    writers: list[SealedMessageWriter],
+) -> None:
+    """What may be lost: cached answers, search text, the word to others."""
+    for path, spare in zip(placed, found.spare, strict=True):
+        if spare:
+            with contextlib.suppress(StoreError):
+                atomic.unlink(path)
+    fresh = [(uid, writer) for uid, writer, new in zip(found.uids, writers, found.fresh, strict=True) if new]
+    rows = [(mailbox << 32 | uid, writer.prefix, writer.derived) for uid, writer in fresh if writer.derived is not None]
+    keep_derived(context, rows)
+    keywords = any(flag not in SYSTEM_FLAGS for draft in drafts for flag in draft.flags)
+    after_append(context, mailbox, found, keywords=keywords)

@@ -1,0 +1,229 @@
+"""What the parts of one account's mail share: where files lie, keys, the index, the cache, and who is to be told.
+
+Owns the file names given out (unique by time, process and counter), the spelling of paths below the Maildir, and the
+directories' mtimes as our own changes leave them. Holds no rule about messages or mailboxes.
+"""
+
+import itertools
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import apsw
+
+from .account_db import AccountDatabase
+from .api import AccountId, AccountKeys, Change, ChangeBus, MailboxId, ModSeq, NotFound, StoreLimits
+from .background import Background
+from .cache import Cache, FieldChoosers
+from .index_reader import IndexReader
+from .maildir import is_directory_name, render_base
+from .paths import AccountPaths
+from .seal import DekWrapping
+
+if TYPE_CHECKING:
+    from .mail_text import MailText
+    from .open_mailbox import SharedMailbox
+    from .sidecar import Sidecars
+
+
+class Look(Protocol):
+    """Has a mailbox's directory looked at in the background, once, after some seconds."""
+
+    def __call__(self, mailbox: MailboxId, *, delay: float = 0.0) -> None:
+        """Have it done."""
+
+
+_HOST = socket.gethostname()
+_COUNTER = itertools.count()
+_CHOOSERS = FieldChoosers()
+
+
+class OwnChange:
+    """The mtime of a `cur` before and after changes of ours; equal when something else came between."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self) -> None:
+        self.before = 0
+        self.after = 0
+
+
+class MailContext:
+    """The shared parts of one open account. Any thread."""
+
+    def __init__(
+        self,
+        paths: AccountPaths,
+        keys: AccountKeys,
+        *,
+        sealing: bool,
+        db: AccountDatabase,
+        reader: IndexReader,
+        cache: Cache,
+        background: Background,
+        bus: ChangeBus,
+        limits: StoreLimits,
+    ) -> None:
+        """Bring them together."""
+        self.account: AccountId = paths.account
+        self.paths = paths
+        self.keys = keys
+        self.sealing = sealing
+        self.db = db
+        self.reader = reader
+        self.cache = cache
+        self.background = background
+        self.bus = bus
+        self.limits = limits
+        self.quota: int | None = None
+        self.wrapping = DekWrapping(keys.secret) if sealing and keys.secret is not None else None
+        self.choosers = _CHOOSERS
+        self.open: dict[MailboxId, SharedMailbox] = {}
+        self.doomed: set[int] = set()
+        """Ids whose rows are gone from the index but perhaps not yet from the cache."""
+        self.deks: dict[int, bytes] = {}
+        """Wrapped keys worked out by reading, on their way into the index."""
+        self.text: MailText
+        self.sidecars: Sidecars
+        self.look: Look
+        self._directories: dict[MailboxId, str] = {}
+        self._renaming = threading.Lock()
+        self._clean: dict[MailboxId, tuple[int, int]] = {}
+
+    # -- keys
+
+    def use_keys(self, keys: AccountKeys) -> None:
+        """Take the secret key that a later holder of the account brings."""
+        if self.keys.secret is None and keys.secret is not None:
+            self.keys = keys
+            if self.sealing:
+                self.wrapping = DekWrapping(keys.secret)
+
+    @property
+    def public_key(self) -> bytes | None:
+        """What new files are sealed with; None: not at all."""
+        return self.keys.public if self.sealing else None
+
+    @property
+    def cache_key(self) -> bytes | None:
+        """What caches are encrypted with; None: not at all."""
+        return self.keys.cache if self.sealing else None
+
+    @property
+    def may_adopt(self) -> bool:
+        """Whether files of others are taken in here: whoever cannot open sealed files (delivery) leaves that to others."""
+        return not self.sealing or self.wrapping is not None
+
+    def used(self) -> int:
+        """Octets that count for the quota. Raise Unavailable."""
+        return int(self.reader.rows("SELECT bytes FROM account")[0][0])
+
+    # -- paths
+
+    def directory(self, mailbox: MailboxId) -> Path:
+        """The directory of a mailbox. Raise NotFound."""
+        return self.directory_path(self.directory_name(mailbox))
+
+    def directory_name(self, mailbox: MailboxId) -> str:
+        """Its `dir` in the index, which never changes. Raise NotFound."""
+        name = self._directories.get(mailbox)
+        if name is None:
+            row = self.reader.first("SELECT dir FROM mailbox WHERE id = ?", (mailbox,))
+            if row is None:
+                raise NotFound("no such mailbox")
+            name = self._directories[mailbox] = str(row[0])
+        return name
+
+    def directory_path(self, name: str) -> Path:
+        """The path of a `dir`. Raise NotFound for one that would lead elsewhere."""
+        if not is_directory_name(name):
+            raise NotFound("no such mailbox")
+        return self.paths.maildir / name if name else self.paths.maildir
+
+    def forget(self, mailbox: MailboxId) -> None:
+        """The mailbox is gone."""
+        self._directories.pop(mailbox, None)
+        self._clean.pop(mailbox, None)
+
+    def new_base(self, *, size: int, email_id: int, delivery: bytes | None = None) -> str:
+        """A base name that no other file has or will have."""
+        return render_base(
+            time_us=time.time_ns() // 1000,
+            process=os.getpid(),
+            counter=next(_COUNTER),
+            host=_HOST,
+            email_id=email_id,
+            size=size,
+            delivery=delivery,
+        )
+
+    # -- mtimes
+
+    @contextmanager
+    def own_change(self, mailbox: MailboxId, cur: Path) -> Iterator[OwnChange]:
+        """Files in `cur` are renamed, linked or unlinked by us: its new mtime does not mean that somebody else was there.
+
+        Within this process one at a time; what another process does meanwhile makes the mtimes differ, hence a look.
+        """
+        change = OwnChange()
+        with self._renaming:
+            change.before = mtime_of(cur)
+            try:
+                yield change
+            finally:
+                change.after = mtime_of(cur)
+                clean = self._clean.get(mailbox)
+                if clean is not None and clean[0] == change.before:
+                    self._clean[mailbox] = (change.after, clean[1])
+
+    def set_clean(self, mailbox: MailboxId, mtimes: tuple[int, int]) -> None:
+        """The directories held nothing unknown when they had these mtimes (cur, new)."""
+        with self._renaming:
+            self._clean[mailbox] = mtimes
+
+    def is_clean(self, mailbox: MailboxId, mtimes: tuple[int, int]) -> bool:
+        """Whether this process knows that the directories hold nothing unknown. Asks the index when it does not."""
+        if self._clean.get(mailbox) == mtimes:
+            return True
+        row = self.reader.first("SELECT cur_mtime, new_mtime FROM mailbox WHERE id = ?", (mailbox,))
+        if row is None or row == mtimes:
+            with self._renaming:
+                self._clean[mailbox] = mtimes
+            return True
+        return False
+
+    # -- single statements
+
+    def change(self, statement: str, *rows: Sequence[Any]) -> None:
+        """One statement for each row of bindings, in a transaction; on disk when it returns. Raise Unavailable."""
+
+        def run(connection: apsw.Connection) -> None:
+            for bindings in rows:
+                connection.execute(statement, tuple(bindings))
+
+        self.db.transact(run)
+
+    # -- others
+
+    def announce(self, mailbox: MailboxId | int, modseq: ModSeq | int) -> None:
+        """Tell everybody what was committed; mailbox 0: the list of mailboxes."""
+        self.bus.announce(Change(self.account, int(mailbox), int(modseq)))
+
+
+def mtime_of(directory: Path) -> int:
+    """A directory's mtime in nanoseconds; 0 when it is not there."""
+    try:
+        return os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def new_email_id() -> int:
+    """63 random bits."""
+    return secrets.randbits(63)

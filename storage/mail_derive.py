@@ -1,0 +1,153 @@
+"""What the index keeps of a message, worked out while its octets pass by: rendered answers, header fields, thread, text.
+
+One message for several people is written several times (each copy with its own prefix and key) but looked at once: the
+writers share one `Derivation`, and whoever is ahead feeds it. It holds the header blocks, the structure and at most
+KEPT_FOR_TEXT octets; the message itself passes through.
+
+Owns the derivation. Never touches a file or the index.
+"""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..formats.bodystructure import render_bodystructure
+from ..formats.dates import parse_date
+from ..formats.envelope import render_envelope
+from ..formats.headers import find_field
+from ..formats.mime import Part, Scanner
+from .cache import CacheRow, render_slots
+
+KEPT_FOR_TEXT = 2 * 1024 * 1024
+"""Octets of a message from whose beginning text for search is taken; what lies beyond is searched in the file."""
+
+_PIECE = 262_144
+_MAX_ID = 998
+_ID_MASK = 0x7FFFFFFFFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a whole message gave; the same for all of its copies."""
+
+    part: Part
+    rendered: bytes
+    envlen: int
+    sent: int | None  # days since 1970
+    thread_id: int
+    head: bytes  # the first KEPT_FOR_TEXT octets, without prefix
+    complete: bool  # head is the whole message
+
+    def cache_row(self, number: int, prefix: bytes) -> CacheRow:
+        """The row in cache.db of a copy that begins with `prefix`."""
+        whole = self.part.body_offset == len(self.part.header)  # else the scanner kept only its beginning
+        slots = render_slots(prefix + self.part.header) if whole else None
+        return number, self.sent, self.envlen, self.rendered, slots
+
+
+class Derivation:
+    """Takes the octets of a message from one or several writers, each from its own beginning; any thread."""
+
+    __slots__ = ("_derived", "_head", "_head_size", "_lock", "_scanner", "size")
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._scanner = Scanner()
+        self._head: list[bytes] = []
+        self._head_size = 0
+        self._lock = threading.Lock()
+        self._derived: Derived | None = None
+        self.size = 0  # octets seen
+
+    def feed(self, offset: int, data: bytes) -> None:
+        """`data` stands at `offset` of the message; what was seen before is passed over."""
+        with self._lock:
+            known = self.size - offset
+            if known < 0 or known >= len(data) or self._derived is not None:
+                return
+            fresh = data[known:] if known else data
+            self.size += len(fresh)
+            self._scanner.feed(fresh)
+            if self._head_size < KEPT_FOR_TEXT:
+                piece = fresh[: KEPT_FOR_TEXT - self._head_size]
+                self._head.append(piece)
+                self._head_size += len(piece)
+
+    def finish(self, size: int) -> Derived | None:
+        """The whole message has `size` octets. None when something else was seen (a twin was fed otherwise)."""
+        with self._lock:
+            if size != self.size:
+                return None
+            if self._derived is None:
+                self._derived = derive(self._scanner.close(), b"".join(self._head), self.size)
+                self._head = []
+            return self._derived
+
+
+def derive(part: Part, head: bytes, size: int) -> Derived:
+    """Work out everything, of a scanned message and its first octets."""
+    envelope = b"ENVELOPE " + render_envelope(part.header)
+    rendered = envelope + b" BODYSTRUCTURE " + render_bodystructure(part, extended=True)
+    date = find_field(part.header, b"date")
+    when = parse_date(date) if date else None
+    return Derived(
+        part=part,
+        rendered=rendered,
+        envlen=len(envelope),
+        sent=None if when is None else when.day,
+        thread_id=thread_id(part.header),
+        head=head[:KEPT_FOR_TEXT],
+        complete=size <= KEPT_FOR_TEXT,
+    )
+
+
+class Source(Protocol):
+    """An open message."""
+
+    size: int
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """Octets from `offset`."""
+
+
+def derive_from(source: Source) -> Derived:
+    """derive() of a stored message, read in pieces. Raise Unavailable."""
+    part, head = _scan(source)
+    return derive(part, head, source.size)
+
+
+def structure_of(source: Source) -> Part:
+    """The structure of a stored message. Raise Unavailable."""
+    return _scan(source)[0]
+
+
+def _scan(source: Source) -> tuple[Part, bytes]:
+    scanner = Scanner()
+    head: list[bytes] = []
+    offset = 0
+    while offset < source.size:
+        data = source.read(offset, _PIECE)
+        if not data:
+            break
+        if offset < KEPT_FOR_TEXT:
+            head.append(data)
+        scanner.feed(data)
+        offset += len(data)
+    return scanner.close(), b"".join(head)
+
+
+def thread_id(header: bytes) -> int:
+    """THREADID (RFC 8474): of the message that began the thread, as far as References or In-Reply-To name it; 63 bits."""
+    for name in (b"references", b"in-reply-to", b"message-id"):
+        value = find_field(header, name)
+        if value is None:
+            continue
+        begin = value.find(b"<")
+        end = value.find(b">", begin)
+        if 0 <= begin < end <= begin + _MAX_ID:
+            root = value[begin : end + 1]
+            break
+    else:
+        root = header  # nothing to go by: a thread of its own
+    return int.from_bytes(hashlib.sha256(root).digest()[:8], "big") & _ID_MASK

@@ -1,0 +1,232 @@
+"""Messages out: small facts, rendered answers, header fields, whole messages (all of it may run on the event loop).
+
+Everything comes in batches of one range query each; nothing is decoded a row at a time that SQLite gives in one piece. What
+cache.db does not have (it was deleted, or the message came from other software) is worked out from the file, and handed
+to the background to be kept.
+
+Owns the read path. Never writes; never holds a cursor over a yield.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ..formats.headers import select_fields, split_header
+from .api import Facts, MailboxId, NotFound, StoreError, Uid, Unavailable
+from .index_reader import Row, chosen, ordered_batches, rows_of
+from .index_schema import SEALED
+from .mail_context import MailContext
+from .mail_derive import Derived, derive_from
+from .mail_reader import AnyReader, open_message
+from .mail_transfer import find_file
+from .maildir import file_name
+from .seal import InvalidSeal, SealReader
+
+log = logging.getLogger("preau.storage")
+
+_FACTS_AT_ONCE = 512
+_BLOBS_AT_ONCE = 64
+_HEADER_PIECE = 65_536
+_LONGEST_HEADER = 4 * 1024 * 1024
+_DAY = 86_400
+
+
+def facts(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[Facts]:
+    """See Mail.facts."""
+    for batch in ordered_batches(uids, _FACTS_AT_ONCE):
+        rows = context.reader.rows(*rows_of(mailbox, batch, "size, idate, savedate, emailid, threadid", "msg"))
+        for uid, size, idate, savedate, email_id, thread_id in chosen(rows, batch):
+            yield Facts(uid, size, idate, savedate, f"E{email_id:016x}", f"T{thread_id:016x}")
+
+
+def rendered(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
+    """See Mail.rendered."""
+    for batch in ordered_batches(uids, _BLOBS_AT_ONCE):
+        rows = _cached(context, mailbox, batch, "r, envlen")
+        if len(rows) == len(batch):
+            yield from rows
+            continue
+        there = {row[0]: row for row in rows}
+        made = _derive_missing(context, mailbox, [uid for uid in batch if uid not in there])
+        for uid in batch:
+            if uid in there:
+                yield there[uid]
+            elif uid in made:
+                yield uid, made[uid].rendered, made[uid].envlen
+
+
+def header_fields(
+    context: MailContext, mailbox: MailboxId, uids: Sequence[Uid], names: Sequence[bytes]
+) -> Iterator[tuple[Uid, bytes]]:
+    """See Mail.header_fields."""
+    choose = context.choosers.chooser(names)
+    wanted = {name.lower() for name in names}
+    for batch in ordered_batches(uids, _BLOBS_AT_ONCE):
+        rows = [] if choose is None else _cached(context, mailbox, batch, "s")
+        if choose is not None and len(rows) == len(batch):
+            for uid, slots in rows:
+                if slots is not None:
+                    yield uid, choose(slots)
+                else:
+                    yield from _fields_of_file(context, mailbox, uid, wanted)
+            continue
+        there = {uid: slots for uid, slots in rows if slots is not None}
+        if choose is not None:
+            _derive_missing(context, mailbox, [uid for uid in batch if uid not in there])
+        for uid in batch:
+            if choose is not None and uid in there:
+                yield uid, choose(there[uid])
+            else:
+                yield from _fields_of_file(context, mailbox, uid, wanted)
+
+
+def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns: str) -> list[Row]:
+    try:
+        rows = chosen(context.cache.reader.rows(*rows_of(mailbox, batch, columns, "cache")), batch)
+    except Unavailable as error:
+        log.warning("cache not read", extra={"account": context.account, "error": str(error)})
+        context.cache.check_file()
+        return []
+    if context.doomed:
+        base = mailbox << 32
+        return [row for row in rows if base | row[0] not in context.doomed]
+    return rows
+
+
+def _fields_of_file(context: MailContext, mailbox: MailboxId, uid: Uid, wanted: set[bytes]) -> Iterator[tuple[Uid, bytes]]:
+    try:
+        with read_message(context, mailbox, uid) as reader:
+            yield uid, select_fields(read_header(reader), wanted)
+    except NotFound:
+        return
+
+
+def read_header(reader: AnyReader) -> bytes:
+    """The header block of an open message. Raise Unavailable."""
+    data = reader.read(0, _HEADER_PIECE)
+    while True:
+        block, end = split_header(data)
+        if end < len(data) or len(data) >= min(reader.size, _LONGEST_HEADER):
+            return block
+        more = reader.read(len(data), len(data))
+        if not more:
+            return block
+        data += more
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+def read_message(context: MailContext, mailbox: MailboxId, uid: Uid) -> AnyReader:
+    """See Mail.read_message."""
+    row = context.reader.first("SELECT fname, fflags, size, form, dek FROM msg WHERE id = ?", (mailbox << 32 | uid,))
+    if row is None:
+        raise NotFound("no such message")
+    return open_row(context, mailbox, uid, row)
+
+
+def open_row(context: MailContext, mailbox: MailboxId, uid: Uid, row: Row) -> AnyReader:
+    """Open the file of a row (fname, fflags, size, form, dek). Raise NotFound (its file has gone), Unavailable."""
+    base, shown, size, form, wrapped = row
+    directory = context.directory(mailbox)
+    dek = None
+    secret = None
+    if form & SEALED:
+        dek, secret = _keys(context, mailbox << 32 | uid, wrapped)
+    path = directory / "cur" / file_name(base, shown)
+    try:
+        reader = open_message(path, size, form, context.account, secret_key=secret, dek=dek)
+    except FileNotFoundError:
+        # Renamed or taken away by other software; or a file that was adopted has just been sealed under another name.
+        context.look(mailbox)
+        found = find_file(directory, base)
+        if found is None:
+            again = context.reader.first("SELECT fname, fflags, size, form, dek FROM msg WHERE id = ?", (mailbox << 32 | uid,))
+            if again is not None and again[0] != base:
+                return open_row(context, mailbox, uid, again)
+            raise NotFound("the message's file has gone") from None
+        try:
+            reader = open_message(found, size, form, context.account, secret_key=secret, dek=dek)
+        except FileNotFoundError:
+            raise NotFound("the message's file has gone") from None
+    if dek is None and isinstance(reader, SealReader):
+        _keep_dek(context, mailbox << 32 | uid, reader)
+    return reader
+
+
+def _keys(context: MailContext, number: int, wrapped: bytes | None) -> tuple[bytes | None, bytes | None]:
+    """(DEK, None) from the row or what was worked out before; else (None, the secret key)."""
+    if context.wrapping is None:
+        raise Unavailable("the key that opens messages is not here")
+    wrapped = wrapped or context.deks.get(number)
+    if wrapped is not None:
+        try:
+            return context.wrapping.unwrap(wrapped), None
+        except InvalidSeal:
+            log.warning("a wrapped key does not open", extra={"account": context.account})
+    return None, context.keys.secret
+
+
+def _keep_dek(context: MailContext, number: int, reader: SealReader) -> None:
+    """Unwrapping by HPKE happened once: keep the key, wrapped for the next time, in the row."""
+    if context.wrapping is not None:
+        context.deks[number] = context.wrapping.wrap(reader.dek)
+        context.background.submit(("deks", context.account), lambda: write_deks(context), delay=0.2)
+
+
+def write_deks(context: MailContext) -> None:
+    """Wrapped keys into their rows. Raise Unavailable. [background]"""
+    pairs = list(context.deks.items())
+    if not pairs:
+        return
+    context.change("UPDATE msg SET dek = ? WHERE id = ?", *[(dek, number) for number, dek in pairs])
+    for number, _ in pairs:
+        context.deks.pop(number, None)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the cache lacks
+
+
+def _derive_missing(context: MailContext, mailbox: MailboxId, uids: Iterable[Uid]) -> dict[Uid, Derived]:
+    """Work out what cache.db lacks from the files, and have it kept."""
+    made: dict[Uid, Derived] = {}
+    for uid in uids:
+        try:
+            made[uid] = derive_message(context, mailbox, uid)
+        except NotFound:
+            continue
+    if made:
+        rows = [derived.cache_row(mailbox << 32 | uid, b"") for uid, derived in made.items()]
+        context.background.submit(("cache", context.account, mailbox, rows[0][0]), lambda: _keep(context, rows))
+    return made
+
+
+def _keep(context: MailContext, rows: list[tuple[int, int | None, int, bytes, bytes | None]]) -> None:
+    try:
+        context.cache.put(rows)
+    except StoreError:
+        context.cache.check_file()
+        context.cache.put(rows)
+
+
+def derive_message(context: MailContext, mailbox: MailboxId, uid: Uid) -> Derived:
+    """derive() of a stored message, read in pieces. Raise NotFound, Unavailable."""
+    with read_message(context, mailbox, uid) as reader:
+        return derive_from(reader)
+
+
+def sent_dates(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Mapping[Uid, int]:
+    """See Mail.sent_dates."""
+    days: dict[Uid, int] = {}
+    for batch in ordered_batches(uids, 4 * _FACTS_AT_ONCE):
+        sent: dict[Uid, int | None] = dict(_cached(context, mailbox, batch, "sent"))
+        missing = [uid for uid in batch if uid not in sent]
+        there: dict[Uid, int] = dict(chosen(context.reader.rows(*rows_of(mailbox, batch, "idate", "msg")), batch))
+        if missing:
+            made = _derive_missing(context, mailbox, [uid for uid in missing if uid in there])
+            sent.update((uid, derived.sent) for uid, derived in made.items())
+        for uid, idate in there.items():
+            day = sent.get(uid)
+            days[Uid(uid)] = idate // _DAY if day is None else day
+    return days

@@ -1,0 +1,217 @@
+"""Search text of one account: kept when messages come in, indexed by trigrams in the background (see search.py).
+
+The text of a new message is taken from the octets that passed by, in the background; a bounded amount of them waits, and
+beyond that whoever brings more does the work. What has no text when a search comes (the file was deleted, the message came
+from other software) is read from its file first. So indexing may lag, the answer never does.
+
+Owns fts.db's connections, and the queue. When the file is damaged or of another key it is deleted and begun anew.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..formats.text import LINE, IndexedText, TextLimits, extract_text, header_lines
+from .api import MailboxId, NotFound, StoreError, TextKey, Uid
+from .cache import delete_database, inode_of
+from .database import DamagedDatabase, NewerSchema, open_database
+from .mail_context import MailContext
+from .mail_derive import Derived, structure_of
+from .mail_fetch import read_message
+from .search import SCHEMA, SearchIndex
+
+log = logging.getLogger("preau.storage")
+
+_QUEUE_OCTETS = 16 * 1024 * 1024
+_AT_ONCE = 32
+_DELAY = 0.1  # seconds
+_TRIGRAM_DELAY = 1.0
+
+Added = tuple[int, bytes, Derived]
+"""id, prefix of this copy, what its octets gave."""
+
+
+class _Connections:
+    """fts.db, open: one connection that writes, one that searches."""
+
+    def __init__(self, context: MailContext) -> None:
+        path, key = context.paths.fts_db, context.cache_key
+        self.write_connection = open_database(path, key, SCHEMA, synchronous="NORMAL")
+        try:
+            self.read_connection = open_database(path, key, SCHEMA, synchronous="NORMAL", query_only=True)
+        except BaseException:
+            self.write_connection.close()
+            raise
+        self.writer = SearchIndex(self.write_connection)
+        self.reader = SearchIndex(self.read_connection)
+        self.inode = inode_of(path)
+
+    def close(self) -> None:
+        self.read_connection.close()
+        self.write_connection.close()
+
+
+class MailText:
+    """The search of one account's mail. Any thread."""
+
+    def __init__(self, context: MailContext) -> None:
+        """Open nothing yet: fts.db is opened at first use."""
+        self._context = context
+        self._limits = TextLimits(part=context.limits.indexed_text)
+        self._open: _Connections | None = None
+        self._writing = threading.RLock()
+        self._reading = threading.RLock()
+        self._opening = threading.Lock()
+        self._queue: deque[Added] = deque()
+        self._queued = 0  # octets
+
+    # -- connections
+
+    def _connections(self) -> _Connections:
+        """Both connections, opened anew when the file is not the one that was opened."""
+        with self._opening:
+            path = self._context.paths.fts_db
+            if self._open is not None and self._open.inode != inode_of(path):
+                self._open = None  # closed when nobody is within it any more
+            if self._open is None:
+                try:
+                    self._open = _Connections(self._context)
+                except (DamagedDatabase, NewerSchema) as error:
+                    log.warning("search text begun anew", extra={"account": self._context.account, "error": str(error)})
+                    delete_database(path)
+                    self._open = _Connections(self._context)
+            return self._open
+
+    @contextmanager
+    def _writer(self) -> Iterator[SearchIndex]:
+        with self._writing:
+            index = self._connections().writer
+            try:
+                yield index
+            except DamagedDatabase:
+                self._begin_anew()
+                raise
+
+    def _begin_anew(self) -> None:
+        with self._opening:
+            self._open = None
+            delete_database(self._context.paths.fts_db)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._writing, self._reading, self._opening:
+            if self._open is not None:
+                self._open.close()
+                self._open = None
+
+    # -- keeping up
+
+    def add(self, rows: Sequence[Added]) -> None:
+        """Messages came in: take their text, soon (now, when too much waits)."""
+        if not rows:
+            return
+        self._queue.extend(rows)
+        self._queued += sum(len(derived.head) for _, _, derived in rows)
+        if self._queued > _QUEUE_OCTETS:
+            self._take_texts()
+        else:
+            self._context.background.submit(("text", self._context.account), self._take_texts, delay=_DELAY)
+
+    def _take_texts(self) -> None:
+        try:
+            with self._writer() as index:
+                while self._queue:
+                    batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
+                    self._queued -= sum(len(derived.head) for _, _, derived in batch)
+                    texts = [(number, self._text(prefix, derived)) for number, prefix, derived in batch]
+                    with index.transaction():
+                        for number, text in texts:
+                            index.add(number, text)
+        except StoreError as error:
+            # Not lost: a search reads what has no text from its file.
+            log.warning("search text not kept", extra={"account": self._context.account, "error": str(error)})
+            return
+        self._index_later()
+
+    def _text(self, prefix: bytes, derived: Derived) -> IndexedText:
+        head = derived.head
+        text = extract_text(lambda offset, length: head[offset : offset + length], derived.part, self._limits)
+        header = text.header
+        if prefix:
+            header = LINE.join([*header_lines(prefix), header])
+        return IndexedText(header, text.structure, text.body, text.complete and derived.complete)
+
+    def _index_later(self) -> None:
+        self._context.background.submit(("trigrams", self._context.account), self._index, delay=_TRIGRAM_DELAY)
+
+    def _index(self) -> None:
+        """A batch into the trigram table; the next one is another job, so that others have their turn."""
+        with self._writer() as index:
+            more = index.index_pending(_AT_ONCE) == _AT_ONCE
+        if more:
+            self._context.background.submit(("trigrams", self._context.account, "more"), self._index)
+
+    def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Messages were copied: (old, new) ids. Raise Unavailable."""
+        if pairs:
+            with self._writer() as index:
+                index.copy(pairs)
+            self._index_later()
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Messages went. Raise Unavailable. [background]"""
+        with self._writer() as index:
+            index.remove(ids)
+
+    def drop_range(self, first: int, last: int) -> None:
+        """A mailbox went. Raise Unavailable. [background]"""
+        with self._writer() as index:
+            rows = self._connections().write_connection.execute("SELECT id FROM text WHERE id BETWEEN ? AND ?", (first, last))
+            index.remove([int(str(number)) for (number,) in rows.fetchall()])
+
+    # -- searching
+
+    def search(self, mailbox: MailboxId, key: TextKey, uids: Sequence[Uid]) -> set[Uid]:
+        """See Mail.search_text. Raise Unavailable."""
+        base = mailbox << 32
+        ids = [base | uid for uid in self._here(mailbox, uids)]
+        with self._reading:
+            missing = self._connections().reader.missing(ids)
+        if missing:
+            self._read_missing(mailbox, missing)
+        with self._reading:
+            found = self._connections().reader.search(ids, key, lambda number: self._whole(mailbox, number))
+        return {Uid(number & 0xFFFFFFFF) for number in found}
+
+    def _here(self, mailbox: MailboxId, uids: Sequence[Uid]) -> list[Uid]:
+        bounds = (mailbox << 32 | min(uids), mailbox << 32 | max(uids)) if uids else (0, -1)
+        rows = self._context.reader.rows("SELECT id & 4294967295 FROM msg WHERE id BETWEEN ? AND ?", bounds)
+        wanted = set(uids)
+        return [Uid(uid) for (uid,) in rows if uid in wanted]
+
+    def _read_missing(self, mailbox: MailboxId, ids: Sequence[int]) -> None:
+        """Take the text of messages from their files. What waits in the queue is among them: it is taken first."""
+        self._take_texts()
+        with self._reading:
+            missing = self._connections().reader.missing(ids)
+        for begin in range(0, len(missing), _AT_ONCE):
+            texts = []
+            for number in missing[begin : begin + _AT_ONCE]:
+                try:
+                    with read_message(self._context, mailbox, Uid(number & 0xFFFFFFFF)) as reader:
+                        texts.append((number, extract_text(reader.read, structure_of(reader), self._limits)))
+                except NotFound:
+                    continue
+            with self._writer() as index, index.transaction():
+                for number, text in texts:
+                    index.add(number, text)
+        self._index_later()
+
+    def _whole(self, mailbox: MailboxId, number: int) -> bytes | None:
+        try:
+            with read_message(self._context, mailbox, Uid(number & 0xFFFFFFFF)) as reader:
+                return reader.read()
+        except NotFound:
+            return None

@@ -1,0 +1,71 @@
+"""Files left over: removed once no row names them any more (storage-imap.md 4.4).
+
+The transaction that takes a row away puts its file's name into `unlink`. Here the file is removed, then the name cleared; a
+crash between the two is repaired by doing it again. Several processes may do it at once.
+
+Owns that table's end of life. Never decides what goes.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from . import atomic
+from .api import MailboxId, NotFound, Unavailable
+from .index_mailboxes import note_own_change
+from .mail_context import MailContext
+from .maildir import INFO, file_name
+
+_UNLINKED_AT_ONCE = 500
+
+
+def remove_files(context: MailContext) -> None:
+    """Remove the files named in `unlink`, then forget the names. Raise Unavailable. [background]"""
+    while True:
+        rows = context.reader.rows(
+            "SELECT dir, fname, fflags FROM unlink WHERE after <= ? LIMIT ?", (int(time.time()), _UNLINKED_AT_ONCE)
+        )
+        if not rows:
+            return
+        by_directory: dict[str, list[tuple[str, int]]] = {}
+        for name, base, flags in rows:
+            by_directory.setdefault(name, []).append((base, flags))
+        for name, files in by_directory.items():
+            _remove_in(context, name, files)
+        context.change("DELETE FROM unlink WHERE dir = ? AND fname = ?", *[(name, base) for name, base, _ in rows])
+        if len(rows) < _UNLINKED_AT_ONCE:
+            return
+
+
+def _remove_in(context: MailContext, name: str, files: list[tuple[str, int]]) -> None:
+    try:
+        directory = context.directory_path(name)
+    except NotFound:
+        return
+    cur = directory / "cur"
+    row = context.reader.first("SELECT id FROM mailbox WHERE dir = ?", (name,))
+    mailbox = MailboxId(row[0] if row else 0)
+    missed: set[str] = set()
+    with context.own_change(mailbox, cur) as change:
+        for base, flags in files:
+            try:
+                if not atomic.unlink(cur / file_name(base, flags)):
+                    missed.add(base)
+            except Unavailable:
+                missed.add(base)
+        if missed:
+            # Renamed by others, or removed before a crash: one listing settles all of them.
+            for part in ("cur", "new"):
+                _unlink_listed(directory / part, missed)
+    if mailbox:
+        context.db.transact(lambda connection: note_own_change(connection, mailbox, change))
+
+
+def _unlink_listed(directory: Path, bases: set[str]) -> None:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for file in names:
+        if file.partition(INFO)[0] in bases:
+            atomic.unlink(directory / file)
