@@ -128,6 +128,10 @@ class MemoryStore:
         held.limit = quota
         return held
 
+    def memory_account(self, account: AccountId) -> MemoryAccount:
+        """The account itself, opened before: for what tests reach behind the protocol."""
+        return self._accounts[account]
+
     def delete_account(self, account: AccountId) -> None:
         """See Store."""
         gone = self._accounts.pop(account, None)
