@@ -1,8 +1,10 @@
 """Text search: fts.db, an index that may lag or be lost while the answer stays exact (RFC 9051 section 6.4.4).
 
-Theory of operation. `text` keeps, for each message, its normalised text compressed, and the header fields that are asked
-for most as columns of their own. `trigram` is a contentless FTS5 table over the same text: the messages that hold all
-trigrams of the needle are candidates, and each is verified in `text`. A row enters `text` when its message is stored,
+Theory of operation. `packed` keeps, for each message, its normalised text compressed, `text` the header fields that are
+asked for most, in the clear. `trigram` is a contentless FTS5 table over the same text: the messages that hold all
+trigrams of the needle are candidates, and each is verified in `packed`. The fields that relays add (Received, signatures,
+X-...) stay out of it: their random letters would make it three times as large, and they lie in `trace`, through which a
+TEXT search goes in line, uncompressed. A row enters `text` when its message is stored,
 which is cheap, and `trigram` later (index_pending); until then, and for needles of one or two characters, the text is
 searched in line. A message that has no row, or of whose text a limit left something out, is looked at itself. So the
 index decides how fast an answer comes, never what it is.
@@ -36,12 +38,17 @@ SCHEMA = Schema(
         CREATE INDEX text_pending ON text (pending) WHERE pending = 1;
         CREATE INDEX text_complete ON text (complete);
         CREATE TABLE packed (id INTEGER PRIMARY KEY, text BLOB NOT NULL);
+        CREATE TABLE trace (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
         CREATE VIRTUAL TABLE trigram
             USING fts5(text, content = '', contentless_delete = 1, tokenize = 'trigram', detail = none);
     """,
 )
 
 _COLUMNS = {"subject": "subject", "from": "sender", "to": "recipient", "cc": "cc", "bcc": "bcc"}
+_TRACE_FIELDS = frozenset(
+    {"received", "received-spf", "authentication-results", "domainkey-signature", "autocrypt", "face", "openpgp"}
+)
+_TRACE_PREFIXES = ("x-", "arc-", "dkim-")
 _SEPARATOR = "\0"  # between header, structure and body of a packed text; normalised text holds none
 _MAX_TRIGRAMS = 24  # of a needle that are looked up; more would hardly narrow the candidates
 _FEW = 200  # so many ids are looked up one by one, more of them as a range
@@ -97,13 +104,16 @@ class SearchIndex:
         for name, column in _COLUMNS.items():
             values = list(text.values(name))
             columns[column] = LINE.join(values) if values else None
-        packed = self._compressor.compress(_SEPARATOR.join((text.header, text.structure, text.body)).encode())
+        own, trace = _split_trace(text.header)
+        packed = self._compressor.compress(_SEPARATOR.join((own, text.structure, text.body)).encode())
         with self.transaction():
             self._forget([id])
             self._connection.execute(
                 "INSERT INTO text VALUES (?, 1, ?, ?, ?, ?, ?, ?)", (id, int(text.complete), *columns.values())
             )
             self._connection.execute("INSERT INTO packed VALUES (?, ?)", (id, packed))
+            if trace:
+                self._connection.execute("INSERT INTO trace VALUES (?, ?)", (id, trace))
 
     def copy(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Give each second id what is kept for the first, without reading a message. A source without text is left out."""
@@ -114,6 +124,7 @@ class SearchIndex:
                 "INSERT INTO text SELECT ?2, 1, complete, subject, sender, recipient, cc, bcc FROM text WHERE id = ?1", pairs
             )
             self._connection.executemany("INSERT INTO packed SELECT ?2, text FROM packed WHERE id = ?1", pairs)
+            self._connection.executemany("INSERT INTO trace SELECT ?2, text FROM trace WHERE id = ?1", pairs)
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forget messages; ids that are not there do not matter."""
@@ -131,6 +142,7 @@ class SearchIndex:
                 connection.execute("DELETE FROM trigram WHERE rowid = ?", (id,))
             connection.execute("DELETE FROM text WHERE id = ?", (id,))
             connection.execute("DELETE FROM packed WHERE id = ?", (id,))
+            connection.execute("DELETE FROM trace WHERE id = ?", (id,))
 
     def index_pending(self, limit: int = 32) -> int:
         """Put up to `limit` waiting texts into the trigram table; how many. About 2 ms each, one write transaction."""
@@ -191,17 +203,23 @@ class SearchIndex:
             # An empty needle is in every value, but not in NULL.
             select = f"SELECT id FROM text WHERE instr({column}, ?) AND"  # noqa: S608 - one of our five columns
             return {id for (id,) in self._rows(select, ids, needle)} & wanted
-        start = f"{LINE}{normalise(name)}: "
+        start = f"{normalise(name)}: "
         # The name is written before each value, so it is a needle as good as another when there is none.
-        candidates, others = self._candidates(ids, wanted, needle if len(needle) >= 3 else start[1:])
-        return {id for id, text in self._texts(candidates | others) if _in_field(text, start, needle)}
+        search = needle if len(needle) >= 3 else start
+        texts = self._traces(ids, wanted, search) if _is_trace(start) else self._texts(*self._candidates(ids, wanted, search))
+        return {id for id, text in texts if _in_field(text, start, needle)}
 
     def _search_text(self, ids: Sequence[int], wanted: set[int], needle: str, field: TextField) -> set[int]:
-        candidates, others = self._candidates(ids, wanted, needle)
-        texts = self._texts(candidates | others)
-        if field is TextField.TEXT:
-            return {id for id, text in texts if needle in text}
-        return {id for id, text in texts if text.find(needle, text.rindex(_SEPARATOR) + 1) >= 0}
+        texts = self._texts(*self._candidates(ids, wanted, needle))
+        if field is TextField.BODY:
+            return {id for id, text in texts if text.find(needle, text.rindex(_SEPARATOR) + 1) >= 0}
+        return {id for id, text in texts if needle in text} | {id for id, _ in self._traces(ids, wanted, needle)}
+
+    def _traces(self, ids: Sequence[int], wanted: set[int], needle: str) -> Iterator[tuple[int, str]]:
+        """The trace fields of messages that have the needle somewhere in them."""
+        for id, text in self._rows("SELECT id, text FROM trace WHERE instr(text, ?) AND", ids, needle):
+            if id in wanted:
+                yield id, text
 
     def _candidates(self, ids: Sequence[int], wanted: set[int], needle: str) -> tuple[set[int], set[int]]:
         """(those whose trigrams fit, those that the trigram table cannot answer for)."""
@@ -216,7 +234,8 @@ class SearchIndex:
         others = {id for (id,) in self._rows("SELECT id FROM text WHERE pending = 1 AND", ids)}
         return {id for (id,) in found} & wanted, others & wanted
 
-    def _texts(self, ids: set[int]) -> Iterator[tuple[int, str]]:
+    def _texts(self, candidates: set[int], others: set[int]) -> Iterator[tuple[int, str]]:
+        ids = candidates | others
         for id, packed in self._rows("SELECT id, text FROM packed WHERE", sorted(ids)):
             if id in ids:
                 yield id, self._unpack(packed)
@@ -246,14 +265,21 @@ class SearchIndex:
             self._connection.execute("COMMIT")
 
 
+def _is_trace(line: str) -> bool:
+    """Whether a header line (`name: value`) is of the fields that relays add, more noise than text."""
+    return line.startswith(_TRACE_PREFIXES) or line.partition(":")[0] in _TRACE_FIELDS
+
+
+def _split_trace(header: str) -> tuple[str, str]:
+    """Header lines apart from trace lines, and these."""
+    own: list[str] = []
+    trace: list[str] = []
+    for line in header.split(LINE):
+        (trace if _is_trace(line) else own).append(line)
+    return LINE.join(own), LINE.join(trace)
+
+
 def _in_field(text: str, start: str, needle: str) -> bool:
-    """Whether a header line of a packed text begins with `start` and holds `needle` behind it."""
-    header = LINE + text[: text.index(_SEPARATOR)]
-    position = header.find(start)
-    while position >= 0:
-        begin = position + len(start)
-        end = header.find(LINE, begin)
-        if header.find(needle, begin, end if end >= 0 else len(header)) >= 0:
-            return True
-        position = header.find(start, begin)
-    return False
+    """Whether one of the header lines at the beginning of a stored text begins with `start` and holds `needle` behind it."""
+    lines = text.partition(_SEPARATOR)[0].split(LINE)
+    return any(line.startswith(start) and line.find(needle, len(start)) >= 0 for line in lines)
