@@ -130,7 +130,7 @@ class DeliverySection:
     received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
     tag_separator: str = key("+", "user+tag@ goes to user@; empty: no tags")
     over_quota_passes: bool = key(False, "answer 452 (later) instead of 552 (never) for a full mailbox")
-    messages: int = key(1_000, "messages of a connection", minimum=1)
+    messages: int = key(100_000, "messages of a connection", minimum=1)
     errors: int = key(20, "bad commands of a connection", minimum=1)
     idle_commands: int = key(200, "commands of a connection between two messages that do nothing", minimum=1)
     command_seconds: float = key(300.0, "waiting for a command (RFC 5321 asks for 5 minutes)", unit=Unit.SECONDS, minimum=1)

@@ -45,7 +45,7 @@ class SessionLimits:
     """Bounds of one connection."""
 
     message_size: int = 52_428_800  # octets
-    messages: int = 1_000  # then 421: another connection gets another process its turn
+    messages: int = 100_000  # then 421: a connection does not live for ever
     errors: int = 20  # commands that are none, or at the wrong time
     idle_commands: int = 200  # NOOP, RSET, VRFY, HELP, LHLO between two messages
     command_seconds: float = 300.0
