@@ -176,18 +176,18 @@ def rename_rows(
 
     Raise NotFound, AlreadyExists, Forbidden (into itself), InvalidName (a child's name would be too long or deep).
     """
-    if new_name == name or new_name.startswith(name + DELIMITER):
-        raise Forbidden("a mailbox does not go into itself")
+    if connection.execute("SELECT 1 FROM mailbox WHERE name = ?", (name,)).get is None:
+        raise NotFound("no such mailbox")
     if connection.execute("SELECT 1 FROM mailbox WHERE name = ?", (new_name,)).get is not None:
         raise AlreadyExists("there is a mailbox of that name")
+    if new_name.startswith(name + DELIMITER):
+        raise Forbidden("a mailbox does not go into itself")
     below = name + DELIMITER
     rows = select(
         connection,
         "SELECT id, name FROM mailbox WHERE name = ?1 OR (name > ?2 AND name < ?3)",
         (name, below, name + chr(ord(DELIMITER) + 1)),
     )
-    if not any(old == name for _, old in rows):
-        raise NotFound("no such mailbox")
     for number, old in rows:
         renamed = checked_name(new_name + old[len(name) :], limits)
         try:

@@ -92,9 +92,6 @@ def delete(context: MailContext, name: str) -> None:
     except StoreError as error:
         log.warning("a deleted mailbox's directory stays for now", extra={"account": context.account, "error": str(error)})
     context.background.submit(("trash", context.account), lambda: empty_trash(context))
-    view = context.open.get(mailbox)
-    if view is not None:
-        view.deleted = True
 
 
 def move_to_trash(context: MailContext) -> None:
