@@ -19,7 +19,7 @@ greeting as an `S:` line.
 
 In lines, `{any}` stands for anything, `{number}` for digits, `{words A B}` for text that has these words,
 `{name:any}` and `{name:number}` keep what they stand for: `{name}` in later lines, C: ones too. `{user}` and `{password}`
-are given by who runs it.
+are given by who runs it; `{crlf}` is a line end within a C: line.
 
 What a server may freely choose is made one before it is compared: literals become quoted strings (CRLF shown as `\r\n`),
 flags in parentheses are sorted and `\Recent` is dropped, and so are
@@ -219,7 +219,7 @@ class Run:
         self._dialog = dialog
         self._connect = connect
         self._tls = tls
-        self._kept = dict(kept)
+        self._kept = {**kept, "crlf": "\r\n"}
         self._peers: dict[int, Peer] = {}
         self._held: dict[int, str] = {}  # a response read that an optional line did not want
         self._log: list[str] = []
