@@ -13,6 +13,7 @@ MECHANISMS = ("PLAIN", "LOGIN")
 
 _OF_THE_GRAMMAR = (
     "LITERAL+",  # RFC 7888
+    "SASL-IR",  # RFC 4959
 )
 
 

@@ -45,7 +45,7 @@ TABLE: CommandTable = _table(
         Row("ID", handle_id, ANY, "RFC 2971", ("ID",)),
         # not authenticated
         Row("STARTTLS", handle_starttls, SIGNED_OUT, "6.2.1"),
-        Row("AUTHENTICATE", handle_authenticate, SIGNED_OUT, "6.2.2", ("SASL-IR",)),
+        Row("AUTHENTICATE", handle_authenticate, SIGNED_OUT, "6.2.2"),
         Row("LOGIN", handle_login, SIGNED_OUT, "6.2.3"),
         # authenticated
         Row("ENABLE", handle_enable, SIGNED_IN, "6.3.1", ("ENABLE",)),
