@@ -5,10 +5,12 @@ them. Never knows an address; keys are handed in and forgotten at the end.
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 from . import atomic
 from .account_db import AccountDatabase
+from .account_lock import AccountLock
 from .api import AccountId, AccountKeys, ChangeBus, Mail, Quota, StoreLimits
 from .background import Background
 from .cache import Cache
@@ -18,6 +20,7 @@ from .index_schema import MAIL_SCHEMA
 from .mail import FileMail
 from .mail_context import MailContext
 from .paths import AccountPaths
+from .rebuild import is_lost, rebuild_index
 
 
 class FileAccount:
@@ -41,12 +44,15 @@ class FileAccount:
         self._background = background
         self._lock = threading.Lock()
         _make_directories(paths)
-        index_key = keys.index if sealing else None
-        self._db = AccountDatabase(paths.index_db, index_key, MAIL_SCHEMA)
+        self._db: AccountDatabase | None = None
         self._cache: Cache | None = None
         self._reader: IndexReader | None = None
         self._mail: FileMail | None = None
+        self._held = AccountLock(paths.directory, alone=False)
+        index_key = keys.index if sealing else None
         try:
+            self._recover(paths, keys, sealing=sealing, limits=limits)
+            self._db = AccountDatabase(paths.index_db, index_key, MAIL_SCHEMA)
             reader = open_database(paths.index_db, index_key, MAIL_SCHEMA, synchronous="FULL", query_only=True)
             self._reader = IndexReader(reader, paths.index_db.name)
             self._cache = Cache(paths.cache_db, keys.cache if sealing else None)
@@ -67,6 +73,16 @@ class FileAccount:
             self.release()
             raise
 
+    def _recover(self, paths: AccountPaths, keys: AccountKeys, *, sealing: bool, limits: StoreLimits) -> None:
+        """Mail without an index: make one from the sidecars, before anything looks like an empty account."""
+        while is_lost(paths):
+            if self._held.try_alone():
+                if is_lost(paths):
+                    rebuild_index(paths, keys, sealing=sealing, limits=limits)
+                break
+            time.sleep(0.05)
+        self._held.share()
+
     def quota(self) -> Quota:
         """See Account."""
         return Quota(self.context.used(), self.context.quota)
@@ -83,6 +99,7 @@ class FileAccount:
             for part in (self._reader, self._cache, self._db):
                 if part is not None:
                     part.close()
+            self._held.release()
 
 
 def _make_directories(paths: AccountPaths) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import atomic
-from .api import StoreError
+from .api import AccountId, StoreError
 from .index_messages import MessageRow, now
 from .index_schema import LF_ENDS, SEALED
 from .mail_context import MailContext, new_email_id
@@ -48,7 +48,9 @@ def prepare(context: MailContext, directory: Path, part: str, name: str) -> Adop
         return None
     base, flags, _ = split_name(name)
     own = parse_base(base)
-    form, size, dek, derived = _read(context, path)
+    found = inspect(path, context.account, context.keys.secret if context.sealing else None)
+    size = found.size
+    dek = None if found.dek is None or context.wrapping is None else context.wrapping.wrap(found.dek)
     email_id = own.email_id if own else new_email_id()
     delivery = own.delivery if own else None
     if not is_plain_base(base):
@@ -71,34 +73,44 @@ def prepare(context: MailContext, directory: Path, part: str, name: str) -> Adop
         savedate=now(),
         size=size,
         email_id=email_id,
-        thread_id=derived.thread_id,
-        form=form,
+        thread_id=found.derived.thread_id,
+        form=found.form,
         dek=dek,
         delivery=delivery,
         fname=base,
     )
-    return Adoptee(final, row, derived)
+    return Adoptee(final, row, found.derived)
 
 
-def _read(context: MailContext, path: Path) -> tuple[int, int, bytes | None, Derived]:
-    """form, RFC822.SIZE, wrapped DEK and what is derived. A file with the magic that does not open counts as plain."""
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a file holds."""
+
+    form: int
+    size: int  # RFC822.SIZE
+    dek: bytes | None
+    derived: Derived
+
+
+def inspect(path: Path, account: AccountId, secret_key: bytes | None) -> Inspected:
+    """Read a whole file. One with the magic that does not open counts as plain (decisions 17), and is reported.
+
+    Raise FileNotFoundError, Unavailable.
+    """
     descriptor = atomic.open_for_reading(path)
     try:
-        head = os.pread(descriptor, len(MAGIC), 0)
-        if looks_sealed(head) and context.wrapping is not None:
+        if secret_key is not None and looks_sealed(os.pread(descriptor, len(MAGIC), 0)):
             try:
-                with open_sealed(
-                    os.dup(descriptor), account=context.account, kind=SealKind.MESSAGE, secret_key=context.keys.secret
-                ) as sealed:
-                    return SEALED, sealed.size, context.wrapping.wrap(sealed.dek), derive_from(sealed)
+                with open_sealed(os.dup(descriptor), account=account, kind=SealKind.MESSAGE, secret_key=secret_key) as sealed:
+                    return Inspected(SEALED, sealed.size, sealed.dek, derive_from(sealed))
             except InvalidSeal:
-                log.warning("a sealed file does not open: taken as it is", extra={"account": context.account})
-        return _read_plain(descriptor)
+                log.warning("a sealed file does not open: taken as it is", extra={"account": account, "file": path.name})
+        return _inspect_plain(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _read_plain(descriptor: int) -> tuple[int, int, bytes | None, Derived]:
+def _inspect_plain(descriptor: int) -> Inspected:
     there = os.fstat(descriptor).st_size
     bare, last, offset = 0, b"", 0
     while data := os.pread(descriptor, _PIECE, offset):
@@ -109,7 +121,7 @@ def _read_plain(descriptor: int) -> tuple[int, int, bytes | None, Derived]:
     plain = PlainReader(os.dup(descriptor), there)
     reader: PlainReader | LfReader = LfReader(plain, there + bare) if bare else plain
     with reader:
-        return (LF_ENDS if bare else 0), reader.size, None, derive_from(reader)
+        return Inspected(LF_ENDS if bare else 0, reader.size, None, derive_from(reader))
 
 
 def discard(adoptee: Adoptee) -> None:

@@ -9,7 +9,7 @@ Never touches a file: the caller has put it in place before, or removes it after
 import time
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 import apsw
 
@@ -94,7 +94,7 @@ def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[Messa
     uidvalidity, uidnext, highest = found
     if room is not None and used_bytes(connection) + sum(row.size for row in rows) > room:
         raise OverQuota("no room left")
-    base, modseq = mailbox << 32, highest + 1
+    modseq = highest + 1
     uids: list[Uid] = []
     fresh: list[bool] = []
     spare: list[bool] = []
@@ -103,11 +103,7 @@ def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[Messa
         uid = Uid(uidnext + len(added))
         if uid > _MAX_UID:
             raise Forbidden("the mailbox has used up its UIDs")
-        connection.execute(
-            "INSERT OR IGNORE INTO msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (base | uid, modseq, *astuple(row)),
-        )
-        fresh.append(bool(connection.changes()))
+        fresh.append(insert_row(connection, mailbox, uid, modseq, row))
         if fresh[-1]:
             uids.append(uid)
             spare.append(False)
@@ -130,6 +126,18 @@ def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[Messa
         "UPDATE mailbox SET uidnext = ?, highestmodseq = ? WHERE id = ?", (uidnext + len(added), modseq, mailbox)
     )
     return Placed(UidValidity(uidvalidity), ModSeq(modseq), uids, fresh, spare)
+
+
+def insert_row(connection: apsw.Connection, mailbox: int, uid: int, modseq: int, row: MessageRow) -> bool:
+    """Insert a row as it is, without counting it; False when its UID, name or delivery is there already."""
+    connection.execute(
+        "INSERT OR IGNORE INTO msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(mailbox << 32 | uid, modseq, row.flags, row.fflags, row.idate, row.savedate, row.size),
+            *(row.email_id, row.thread_id, row.form, row.dek, row.delivery, row.fname),
+        ),
+    )
+    return bool(connection.changes())
 
 
 def _twin_of(connection: apsw.Connection, mailbox: MailboxId, row: MessageRow) -> tuple[Uid, str]:

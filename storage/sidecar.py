@@ -3,11 +3,11 @@
 `preau-uidlist` in a mailbox's directory grows by a line a message, at most a second behind; its form is Dovecot's
 (version 3), with our own letters:
 
-    3 V1764040000 M7 Pobject-id
+    3 V1764040000 M7 Pobject-id N42
     12 I1764039999 A1764040000 T00f1... :1764040000.preau-M000123P4711Q9E....host,S=2048,W=2048
 
-V uidvalidity, M mailbox id, P MAILBOXID; I internal date, A save date, T THREADID. A line for a message that has gone does
-no harm: it has no file. The list is written anew when most of its lines are such.
+V uidvalidity, M mailbox id, P MAILBOXID, N the next UID when the list was begun; I internal date, A save date, T THREADID.
+A line for a message that has gone does no harm: it has no file. The list is begun anew when most of its lines are such.
 
 `collection.json` holds name, uidvalidity, special use and keywords; `maildir/subscriptions.json` the subscribed names.
 Both are replaced when they change.
@@ -41,7 +41,7 @@ _MAX_JSON = 1 << 20
 _TAIL = 4_096
 _LINES_AT_ONCE = 2_000
 
-_HEAD = re.compile(rb"3 V([0-9]{1,10}) M([0-9]{1,10}) P([A-Za-z0-9]{1,64})\Z")
+_HEAD = re.compile(rb"3 V([0-9]{1,10}) M([0-9]{1,10}) P([A-Za-z0-9]{1,64}) N([0-9]{1,10})\Z")
 _LINE = re.compile(rb"([0-9]{1,10}) I(-?[0-9]{1,12}) A([0-9]{1,12}) T([0-9a-f]{16}) :([\x21-\x7e]{1,200})\Z")
 
 
@@ -62,8 +62,8 @@ class UidList:
     uidvalidity: int
     mailbox: int
     object_id: str
+    uidnext: int  # at least
     messages: dict[str, Listed]
-    lines: int
 
 
 class Sidecars:
@@ -109,12 +109,14 @@ class Sidecars:
         if head_row is None:
             return
         uidvalidity, object_id, messages, uidnext = head_row
-        head = b"3 V%d M%d P%s" % (uidvalidity, mailbox, object_id.encode())
+        head = b"3 V%d M%d P%s N" % (uidvalidity, mailbox, object_id.encode())
         last, size = last_listed(path, head)
         anew = mailbox in self._anew
         self._anew.discard(mailbox)
         if anew or last is None or size > 65_536 + 600 * max(1, messages):
-            atomic.replace_file(path, head + b"\n" + b"".join(self._lines(mailbox, 0)), tmp=self._context.paths.tmp)
+            # N keeps what the lines of removed messages would have told.
+            begun = head + b"%d\n" % uidnext
+            atomic.replace_file(path, begun + b"".join(self._lines(mailbox, 0)), tmp=self._context.paths.tmp)
             return
         if last + 1 >= uidnext:
             return
@@ -178,7 +180,8 @@ def last_listed(path: Path, head: bytes) -> tuple[int | None, int]:
         return None, 0
     try:
         size = os.fstat(descriptor).st_size
-        if os.pread(descriptor, len(head) + 1, 0) != head + b"\n":
+        first = os.pread(descriptor, len(head) + 16, 0)
+        if not first.startswith(head) or b"\n" not in first:
             return None, size
         tail = os.pread(descriptor, _TAIL, max(0, size - _TAIL))
     finally:
@@ -188,7 +191,7 @@ def last_listed(path: Path, head: bytes) -> tuple[int | None, int]:
     line = tail[:-1].rpartition(b"\n")[2]
     match = _LINE.match(line)
     if match is None:
-        return (0, size) if size == len(head) + 1 else (None, size)
+        return (0, size) if _HEAD.match(line) else (None, size)
     return int(match[1]), size
 
 
@@ -208,7 +211,8 @@ def read_uidlist(path: Path) -> UidList | None:
         if match is not None:
             listed = Listed(int(match[1]), int(match[2]), int(match[3]), int(match[4], 16) & 0x7FFFFFFFFFFFFFFF)
             messages[match[5].decode("ascii")] = listed
-    return UidList(int(head[1]), int(head[2]), head[3].decode("ascii"), messages, len(lines) - 2)
+    uidnext = max([int(head[4]), *(listed.uid + 1 for listed in messages.values())])
+    return UidList(int(head[1]), int(head[2]), head[3].decode("ascii"), uidnext, messages)
 
 
 def read_json(path: Path) -> Any:
