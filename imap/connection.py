@@ -157,7 +157,8 @@ class Connection(asyncio.Protocol):
         self._decoder.feed(data)
         if self.phase in (Phase.NEXT, Phase.ASKING, Phase.IDLING):
             self._run()
-        elif self._transport is not None:
+        elif self.phase is not Phase.HANDSHAKE and self._transport is not None:
+            # In HANDSHAKE these are the first octets over TLS, before our own callback says that TLS is there.
             self._reading = False
             self._transport.pause_reading()
 
@@ -454,7 +455,7 @@ class Connection(asyncio.Protocol):
         settings = self._host.site.settings
         greeting = settings.greeting.encode("ascii", "replace")
         self._put(b"* OK [" + capability_text(self.session) + b"] " + greeting + b" ready\r\n")
-        self._wait_for_client(None)
+        self._run()
 
     # -- TLS
 
@@ -465,7 +466,8 @@ class Connection(asyncio.Protocol):
             return
         self._flush()
         # What came in the clear behind STARTTLS was maybe not sent by the client: thrown away (RFC 9051 section 6.2.1).
-        self._decoder.take_rest()
+        # A new decoder: not even half a line is left of what was said in the clear.
+        self._decoder = Decoder(memo=self._host.memo)
         self.phase = Phase.HANDSHAKE
         self._transport.pause_reading()
         self._job = self._host.loop.create_task(self._handshake(self._transport, context), context=copy_context())
@@ -492,8 +494,6 @@ class Connection(asyncio.Protocol):
         else:
             self._transport = transport
             transport.set_write_buffer_limits(self._host.site.settings.write_high)
-            # A new decoder: not even half a line is left of what was said in the clear.
-            self._decoder = Decoder(memo=self._host.memo)
             self.session.tls = True
             self.session.client = ""
             self._reading = self._writable = True
@@ -501,7 +501,7 @@ class Connection(asyncio.Protocol):
             if self._implicit_tls:
                 self._greet()
             else:
-                self._wait_for_client(None)
+                self._run()
 
     # -- the end
 

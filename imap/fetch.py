@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
+from ..formats.bodystructure import render_bodystructure
 from ..formats.headers import split_header
 from ..formats.mime import Part, Scanner
 from ..storage.api import Facts, Mail, MessageReader, NotFound, Uid, Unavailable
@@ -246,8 +247,6 @@ class Fetch:
                     line += b" "
                 if isinstance(item, FetchFact):
                     assert root is not None
-                    from ..formats.bodystructure import render_bodystructure
-
                     line += b"BODY " + render_bodystructure(root, extended=False)
                     continue
                 assert isinstance(item, FetchBody)

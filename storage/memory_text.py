@@ -13,8 +13,11 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+from ..formats.bodystructure import render_bodystructure
+from ..formats.envelope import render_envelope
 from ..formats.headers import decode_words, fields, select_fields, split_header
-from .api import TextField, TextKey, Unavailable
+from ..formats.mime import scan
+from .api import TextField, TextKey
 
 _DAY = 86_400
 _MARKUP = re.compile(r"<[^>]*>")
@@ -27,7 +30,9 @@ def header_fields(message: bytes, names: Sequence[bytes]) -> bytes:
 
 def rendered(message: bytes) -> tuple[bytes, int]:
     """ENVELOPE and BODYSTRUCTURE as IMAP sends them, and where the first one ends."""
-    raise Unavailable("not yet")
+    part = scan(message)
+    envelope = b"ENVELOPE " + render_envelope(part.header)
+    return envelope + b" BODYSTRUCTURE " + render_bodystructure(part, extended=True), len(envelope)
 
 
 def fold(text: str) -> str:
