@@ -11,9 +11,11 @@ from collections.abc import Callable
 from . import atomic
 from .account_db import AccountDatabase
 from .account_lock import AccountLock
-from .api import AccountId, AccountKeys, ChangeBus, Mail, Quota, StoreLimits
+from .api import AccountId, AccountKeys, ChangeBus, Collections, Mail, Quota, StoreLimits
 from .background import Background
 from .cache import Cache
+from .collections import FileCollections
+from .collections_schema import COLLECTIONS_SCHEMA
 from .database import open_database
 from .index_reader import IndexReader
 from .index_schema import MAIL_SCHEMA
@@ -21,6 +23,9 @@ from .mail import FileMail
 from .mail_context import MailContext
 from .paths import AccountPaths
 from .rebuild import is_lost, rebuild_index
+
+SCHEMAS = (MAIL_SCHEMA, COLLECTIONS_SCHEMA)
+"""What index.db holds."""
 
 
 class FileAccount:
@@ -52,8 +57,8 @@ class FileAccount:
         index_key = keys.index if sealing else None
         try:
             self._recover(paths, keys, sealing=sealing, limits=limits)
-            self._db = AccountDatabase(paths.index_db, index_key, MAIL_SCHEMA)
-            reader = open_database(paths.index_db, index_key, MAIL_SCHEMA, synchronous="FULL", query_only=True)
+            self._db = AccountDatabase(paths.index_db, index_key, *SCHEMAS)
+            reader = open_database(paths.index_db, index_key, *SCHEMAS, synchronous="FULL", query_only=True)
             self._reader = IndexReader(reader, paths.index_db.name)
             self._cache = Cache(paths.cache_db, keys.cache if sealing else None)
             self.context = MailContext(
@@ -69,6 +74,8 @@ class FileAccount:
             )
             self._mail = FileMail(self.context)
             self.mail: Mail = self._mail
+            self.collections: Collections = FileCollections(self.context)
+            self.collections: Collections = FileCollections(self.context)
         except BaseException:
             self.release()
             raise

@@ -70,7 +70,7 @@ def look(context: MailContext, mailbox: MailboxId) -> bool:
         log.error("a mailbox has no directory", extra={"account": context.account, "mailbox": mailbox})
         return False
     differences = _compare(context, mailbox, listing)
-    unknown, waiting = _without_young(context, directory, differences.unknown)
+    unknown, waiting = without_young(context, directory, differences.unknown)
     changed = False
     for begin in range(0, len(unknown), _AT_ONCE):
         changed |= _adopt(context, mailbox, directory, unknown[begin : begin + _AT_ONCE])
@@ -124,7 +124,7 @@ def _compare(context: MailContext, mailbox: MailboxId, listing: _Listing) -> _Di
     return found
 
 
-def _without_young(context: MailContext, directory: Path, unknown: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], bool]:
+def without_young(context: MailContext, directory: Path, unknown: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], bool]:
     """Those that may be adopted now, and whether some must wait."""
     now = time.time()
     ready, waiting = [], False

@@ -18,10 +18,15 @@ from .maildir import mailbox_name
 log = logging.getLogger("preau.storage")
 
 
+def strange_directories(context: MailContext) -> list[str]:
+    """Directories that look like mailboxes and have no row. Raise Unavailable. [thread]"""
+    known = {name for (name,) in context.reader.rows("SELECT dir FROM mailbox UNION ALL SELECT dir FROM trash")}
+    return [name for name in _directories(context) if name not in known]
+
+
 def look_for_mailboxes(context: MailContext) -> list[MailboxId]:
     """Give rows to the directories that have none; their ids. Raise Unavailable. [thread]"""
-    known = {name for (name,) in context.reader.rows("SELECT dir FROM mailbox UNION ALL SELECT dir FROM trash")}
-    if not [name for name in _directories(context) if name not in known]:
+    if not strange_directories(context):
         return []
 
     # Listed again inside the transaction: a mailbox of ours has its directory a moment before its row.

@@ -21,13 +21,14 @@ _RETRY = 2.0  # seconds, doubled each time
 
 
 class _Job:
-    __slots__ = ("due", "key", "run", "tries")
+    __slots__ = ("due", "idle", "key", "run", "tries")
 
-    def __init__(self, key: Hashable, run: Callable[[], None], due: float, tries: int) -> None:
+    def __init__(self, key: Hashable, run: Callable[[], None], due: float, idle: bool) -> None:
         self.key = key
         self.run = run
         self.due = due
-        self.tries = tries
+        self.idle = idle
+        self.tries = 0
 
 
 class Background:
@@ -41,20 +42,21 @@ class Background:
         self._waiting: dict[Hashable, _Job] = {}
         self._running: set[Hashable] = set()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._free = 0
         self._order = itertools.count()
         self._closing = False
 
-    def submit(self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0) -> None:
+    def submit(self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0, idle: bool = False) -> None:
         """Have `run` called once, after `delay` seconds. A job of the same key that waits already stands for it.
 
-        Two jobs of one key never run at the same time. After close() nothing is taken any more.
+        Two jobs of one key never run at the same time. `idle`: a look that may as well be taken another time; it is dropped
+        when its owner closes. After close() nothing is taken any more.
         """
         with self._condition:
             if self._closing or key in self._waiting:
                 return
-            self._push(_Job(key, run, time.monotonic() + delay, 0))
-            if not self._idle and len(self._threads) < self._limit:
+            self._push(_Job(key, run, time.monotonic() + delay, idle))
+            if not self._free and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._work, name="preau-store", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -103,9 +105,9 @@ class Background:
                     timeout = max(0.0, self._heap[0][0] - now)
                     if timeout == 0.0:
                         timeout = None  # its key is running: whoever ends it notifies
-                self._idle += 1
+                self._free += 1
                 self._condition.wait(timeout)
-                self._idle -= 1
+                self._free -= 1
 
     def _take(self, now: float) -> _Job | None:
         """The first job that is due and whose key is not running."""
@@ -126,25 +128,21 @@ class Background:
         return found
 
     def settle(self) -> None:
-        """Run everything that waits, due or not, and return when all of it is done (for tests and for closing accounts)."""
-        with self._condition:
-            now = time.monotonic()
-            self._heap = [(now, number, job) for _, number, job in sorted(self._heap, key=lambda entry: entry[:2])]
-            self._condition.notify_all()
-            while self._waiting or self._running:
-                self._condition.wait(0.05)
-                if self._heap and self._heap[0][0] > time.monotonic():
-                    self._heap = [(now, number, job) for _, number, job in sorted(self._heap, key=lambda entry: entry[:2])]
-                    self._condition.notify_all()
+        """Run what waits, due or not, and return when it is done (idle looks aside)."""
+        self._hurry(lambda key: True)
 
     def finish(self, owner: Hashable) -> None:
         """Run what waits of `owner` (the second part of its keys), due or not, and return when it is done."""
+        self._hurry(lambda key: isinstance(key, tuple) and len(key) > 1 and key[1] == owner)
+
+    def _hurry(self, concerned: Callable[[Hashable], bool]) -> None:
         with self._condition:
             while True:
-                mine = [key for key in (*self._waiting, *self._running) if isinstance(key, tuple) and key[1] == owner]
+                now = time.monotonic()
+                self._drop([entry for entry in self._heap if concerned(entry[2].key) and entry[2].idle and entry[0] > now])
+                mine = {key for key in (*self._waiting, *self._running) if concerned(key)}
                 if not mine:
                     return
-                now = time.monotonic()
                 for number, (due, order, job) in enumerate(self._heap):
                     if job.key in mine and due > now:
                         self._heap[number] = (now, order, job)
@@ -152,12 +150,17 @@ class Background:
                 self._condition.notify_all()
                 self._condition.wait(0.05)
 
+    def _drop(self, entries: list[tuple[float, int, _Job]]) -> None:
+        for entry in entries:
+            self._heap.remove(entry)
+            del self._waiting[entry[2].key]
+        heapq.heapify(self._heap)
+
     def close(self) -> None:
-        """Run what is left, due or not, and end the threads."""
+        """Run what is left, due or not (idle looks aside), and end the threads."""
         with self._condition:
             self._closing = True
-            if self._heap and not self._threads:
-                raise AssertionError("jobs without a thread")
+            self._drop([entry for entry in self._heap if entry[2].idle])
             self._condition.notify_all()
         for thread in self._threads:
             thread.join()

@@ -67,7 +67,7 @@ class FileMail:
         context = self._context
         if context.may_adopt:
             key = ("look later" if delay else "look", context.account, mailbox)
-            context.background.submit(key, lambda: adoption.look_quietly(context, mailbox), delay=delay)
+            context.background.submit(key, lambda: adoption.look_quietly(context, mailbox), delay=delay, idle=bool(delay))
 
     def release(self) -> None:
         """The account is closed."""
@@ -157,6 +157,7 @@ class FileMail:
                 context.open[mailbox] = view
             else:
                 view = there
+            context.sidecars.changed(mailbox)  # a process that died may have left them behind
         view.holders += 1
         return view
 

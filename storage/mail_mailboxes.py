@@ -45,8 +45,12 @@ def make_defaults(context: MailContext) -> None:
             set_subscribed(connection, name, True, context.limits.mailboxes)
         make_directories(context, connection, made)
 
-    if not context.reader.rows("SELECT 1 FROM mailbox LIMIT 1"):
-        context.db.transact(change)
+    if context.reader.rows("SELECT 1 FROM mailbox LIMIT 1"):
+        return
+    context.db.transact(change)
+    for (mailbox,) in context.reader.rows("SELECT id FROM mailbox"):
+        context.sidecars.changed(mailbox)
+    context.sidecars.changed_list()
 
 
 def make_directories(context: MailContext, connection: apsw.Connection, made: Sequence[tuple[MailboxId, str]]) -> None:

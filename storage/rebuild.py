@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .account_lock import AccountLock
 from .adoption_files import inspect
 from .api import DELETED, FIRST_KEYWORD_BIT, MAX_KEYWORDS, SEEN, AccountId, AccountKeys, StoreError, StoreLimits
 from .cache import delete_database
+from .collections_schema import COLLECTIONS_SCHEMA
 from .index_mailboxes import DEFAULT_MAILBOXES, INBOX, checked_name, new_object_id
 from .index_messages import MessageRow, insert_row
 from .index_schema import MAIL_SCHEMA, SEALED
@@ -109,7 +111,8 @@ def rebuild_index(
         atomic.make_directory(path)
     fresh = paths.directory / "index.db.new"
     delete_database(fresh)
-    db = AccountDatabase(fresh, keys.index if sealing else None, MAIL_SCHEMA)
+    # Collections take up their own again when they find their tables empty.
+    db = AccountDatabase(fresh, keys.index if sealing else None, MAIL_SCHEMA, COLLECTIONS_SCHEMA)
     try:
         with db.write() as connection:
             rebuilt = _fill(connection, paths, keys if sealing else None, limits, progress or _silent)

@@ -86,8 +86,10 @@ class Sidecars:
         context = self._context
         context.background.submit(("sidecar", context.account, 0), self.write_subscriptions, delay=_DELAY)
 
-    def write(self, mailbox: MailboxId) -> None:
+    def write(self, mailbox: MailboxId, *, anew: bool = False) -> None:
         """Bring both files of a mailbox up to date, durably. Raise Unavailable. [background]"""
+        if anew:
+            self._anew.add(mailbox)
         try:
             directory = self._context.directory(mailbox)
             description = describe(self._context, mailbox)
