@@ -543,6 +543,10 @@ class Connection(asyncio.Protocol):
             seconds=round(self._host.loop.time() - self.opened, 1),
         )
 
+    def waiting_octets(self) -> int:
+        """Octets made for the client that it has not taken."""
+        return self._out_size + (self._transport.get_write_buffer_size() if self._transport else 0)
+
     def tls_name(self) -> str:
         """Version and cipher, for the log."""
         return describe(self._transport.get_extra_info("ssl_object")) if self._transport else ""

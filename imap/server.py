@@ -182,6 +182,10 @@ class ImapServer:
 
     # -- connections
 
+    def connections(self) -> Sequence[Connection]:
+        """All there are now, for tests and for metrics."""
+        return list(self._host.connections) if self._host is not None else []
+
     def admit(self, transport: asyncio.Transport, listener: Listener) -> Connection | None:
         """A connection for who was accepted, or None when there is no room."""
         host = self._host

@@ -114,7 +114,7 @@ class View:
         """Sequence number of the first message without \\Seen, 0 when there is none. 0.3 ms for 100,000 messages."""
         if not self.is_current:
             return next((n for n, uid in enumerate(self.uids[: self.count], 1) if not self.flags_of(uid) & 1), 0)
-        seen = self.mailbox.flags.tobytes()[_LOW_BYTE :: 8].translate(_UNSEEN_BYTE)
+        seen = self.mailbox.flags.tobytes()[_LOW_BYTE::8].translate(_UNSEEN_BYTE)
         return seen.find(b"\0", 0, self.count) + 1
 
     def flags_of(self, uid: int) -> int:

@@ -115,9 +115,7 @@ def test_reading_marks_as_seen_once_and_tells_so() -> None:
     client.say(b"STORE 2 +FLAGS.SILENT (\\Seen)")
     before = client.session.selected.mailbox.highestmodseq
     sent = fetched(client, b"FETCH 1:2 BODY[TEXT]")
-    assert sent == (
-        b"* 1 FETCH (FLAGS (\\Seen) BODY[TEXT] {1}\r\nx)\r\n* 2 FETCH (FLAGS (\\Seen) BODY[TEXT] {1}\r\ny)\r\n"
-    )
+    assert sent == (b"* 1 FETCH (FLAGS (\\Seen) BODY[TEXT] {1}\r\nx)\r\n* 2 FETCH (FLAGS (\\Seen) BODY[TEXT] {1}\r\ny)\r\n")
     assert client.session.selected.mailbox.highestmodseq == before + 1
     assert fetched(client, b"FETCH 1:2 BODY[TEXT]") == (
         b"* 1 FETCH (BODY[TEXT] {1}\r\nx)\r\n* 2 FETCH (BODY[TEXT] {1}\r\ny)\r\n"
@@ -237,8 +235,8 @@ def test_changed_since_leaves_what_did_not_change() -> None:
 
 
 def test_positions_are_cut_into_groups() -> None:
-    groups = list(cut_positions([range(0, 5), range(7, 8), range(10, 14)], 4))
-    assert groups == [[range(0, 4)], [range(4, 5), range(7, 8), range(10, 12)], [range(12, 14)]]
+    groups = list(cut_positions([range(5), range(7, 8), range(10, 14)], 4))
+    assert groups == [[range(4)], [range(4, 5), range(7, 8), range(10, 12)], [range(12, 14)]]
 
 
 def test_changed_positions_join_runs() -> None:
@@ -248,7 +246,7 @@ def test_changed_positions_join_runs() -> None:
     view = client.session.selected
     changed = [Uid(uid) for uid in (1, 3, 4, 5, 9)]
     assert changed_positions(view, [range(2, 6), range(8, 10)], 0, changed) == [range(2, 5), range(8, 9)]
-    assert changed_positions(view, [range(0, 10)], view.mailbox.highestmodseq, changed) == []
+    assert changed_positions(view, [range(10)], view.mailbox.highestmodseq, changed) == []
 
 
 def test_items_that_are_not_advertised_are_refused() -> None:

@@ -1,5 +1,7 @@
 """What a session is told, and when."""
 
+from typing import Any
+
 import pytest
 
 from imap_steps import Client
@@ -23,7 +25,7 @@ def expunge(client: Client, *uids: int) -> None:
     client.account.mail.expunge(client.session.selected.mailbox.id, [Uid(uid) for uid in uids])
 
 
-def told(view: View, *, may_expunge: bool = True, **how: bool) -> list[bytes]:
+def told(view: View, *, may_expunge: bool = True, **how: Any) -> list[bytes]:
     view.mailbox.refresh()
     return b"".join(view.tell(may_expunge=may_expunge, **how)).split(b"\r\n")[:-1]
 

@@ -50,7 +50,7 @@ def make_site(
 def run_steps(steps: Steps, events: Iterable[Event | None] = ()) -> tuple[bytes, bytes]:
     """(everything sent, tagged answer). `events` are what the line answers, in order; what a Work raises goes back in."""
     coming = iter(events)
-    sent = []
+    sent: list[bytes] = []
     value: object = None
     error: Exception | None = None
     while True:
@@ -67,7 +67,7 @@ def run_steps(steps: Steps, events: Iterable[Event | None] = ()) -> tuple[bytes,
             except Exception as raised:
                 error = raised
         elif isinstance(step, Wait):
-            value = asyncio.run(step.awaitable)  # type: ignore[arg-type]  # coroutines, all of them
+            value = asyncio.run(step.awaitable)
         elif step is not Ask.REFUSE_LITERAL:
             value = next(coming)
 

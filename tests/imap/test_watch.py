@@ -1,0 +1,93 @@
+"""Who is told that a mailbox changed."""
+
+from collections.abc import Callable
+
+from imap_steps import ACCOUNT, Client, make_site
+from preau.imap.session import Session
+from preau.imap.watch import Watch
+from preau.storage.api import Change, MailboxId
+from preau.storage.memory import MemoryStore
+
+
+class Turns:
+    """A loop that turns when told."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def turn(self) -> int:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+        return len(calls)
+
+
+def two_sessions() -> tuple[Turns, Watch, list[Session], MailboxId, list[str], Client]:
+    turns = Turns()
+    watch = Watch(turns.soon)
+    store = MemoryStore()
+    told: list[str] = []
+    sessions = []
+    client = Client(store, make_site())
+    mailbox = client.account.mail.find("INBOX").id
+    for name in ("one", "two"):
+        session = Session(make_site())
+        session.account = client.account
+        session.news = lambda name=name: told.append(name)
+        session.view = watch.open(session, mailbox, read_only=False)
+        sessions.append(session)
+    return turns, watch, sessions, mailbox, told, client
+
+
+def test_many_changes_are_one_look_and_all_sessions_hear_of_it() -> None:
+    turns, watch, sessions, mailbox, told, client = two_sessions()
+    client.fill(3)
+    for modseq in range(3):
+        watch.change(Change(ACCOUNT, mailbox, modseq))
+    assert told == []
+    assert turns.turn() == 1
+    assert sorted(told) == ["one", "two"]
+    assert sessions[0].view is not None
+    assert len(sessions[0].view.mailbox.uids) == 3
+
+
+def test_sessions_share_the_mailbox_and_the_texts_of_flags() -> None:
+    _, _, (one, two), _, _, _ = two_sessions()
+    assert one.view is not None
+    assert two.view is not None
+    assert one.view.mailbox is two.view.mailbox
+    assert one.view.texts is two.view.texts
+
+
+def test_changes_elsewhere_are_nobodys_business() -> None:
+    turns, watch, _, mailbox, told, _ = two_sessions()
+    watch.change(Change(ACCOUNT, mailbox + 1, 1))
+    watch.change(Change(ACCOUNT, 0, 1))
+    assert turns.turn() == 0
+    assert told == []
+
+
+def test_who_left_is_not_told() -> None:
+    turns, watch, (one, two), mailbox, told, _ = two_sessions()
+    watch.close(one)
+    one.view = None
+    watch.change(Change(ACCOUNT, mailbox, 1))
+    watch.poll()
+    turns.turn()
+    assert told == ["two"]
+    watch.close(two)
+    watch.change(Change(ACCOUNT, mailbox, 1))
+    assert turns.turn() == 0
+
+
+def test_a_poll_looks_at_what_somebody_may_idle_on() -> None:
+    turns, watch, (one, two), _, told, _ = two_sessions()
+    watch.poll()
+    turns.turn()
+    assert sorted(told) == ["one", "two"]
+    one.news = two.news = None
+    watch.poll()
+    assert turns.turn() == 0
