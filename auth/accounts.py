@@ -344,14 +344,18 @@ class Accounts:
                 " (SELECT network FROM known_net WHERE account = ?1 ORDER BY last DESC LIMIT ?2)",
                 [(account, KNOWN_NETS) for account in {account for account, _ in networks}],
             )
-            for key, state in failures.items():
-                if state == EMPTY:
-                    self.connection.execute("DELETE FROM fail WHERE subject = ? AND network = ?", key)
-                else:
-                    self.connection.execute(
-                        "INSERT OR REPLACE INTO fail VALUES (?, ?, ?, ?, ?, ?)",
-                        (*key, b"".join(state.ring), state.distinct, state.locked_until, state.last),
-                    )
+            for (subject, network), state in failures.items():
+                self.write_failure(subject, network, state)
+
+    def write_failure(self, subject: str, network: str, state: AccountState) -> None:
+        """Write down one policy state; an empty one is removed. In a transaction."""
+        if state == EMPTY:
+            self.connection.execute("DELETE FROM fail WHERE subject = ? AND network = ?", (subject, network))
+        else:
+            self.connection.execute(
+                "INSERT OR REPLACE INTO fail VALUES (?, ?, ?, ?, ?, ?)",
+                (subject, network, b"".join(state.ring), state.distinct, state.locked_until, state.last),
+            )
 
     def forget_failures(self, subject: str) -> None:
         """Remove the policy states of a subject. In a transaction."""
