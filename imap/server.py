@@ -69,6 +69,7 @@ class ImapServer:
         self._host: Host | None = None
         self._one_ended = asyncio.Event()
         self._watch: Watch | None = None
+        self._sign_in: SignIn | None = None
 
     # -- the role
 
@@ -78,7 +79,7 @@ class ImapServer:
             raise ValueError("a TLS listener needs a certificate")
         loop = asyncio.get_running_loop()
         self._watch = watch = Watch(loop.call_soon)
-        sign_in = SignIn(
+        self._sign_in = sign_in = SignIn(
             self._authenticator,
             self._key_holder,
             self._store,
@@ -212,8 +213,14 @@ class ImapServer:
         account = connection.session.granted.identity.account
         self._counted[connection] = account
         self._per_account[account] = self._per_account.get(account, 0) + 1
+        assert self._sign_in is not None
+        for revocation in self._sign_in.under_way_no_more(connection.session):
+            # Not from within the connection's own turn.
+            asyncio.get_running_loop().call_soon(self._revoke_among, revocation, (connection,))
 
     def _ended(self, connection: Connection) -> None:
+        if self._sign_in is not None:
+            self._sign_in.under_way_no_more(connection.session)
         self._one_ended.set()
         account = self._counted.pop(connection, None)
         if account is not None:
@@ -224,18 +231,22 @@ class ImapServer:
     # -- what comes from outside
 
     def _revoke(self, revocation: Revocation) -> None:
+        if self._sign_in is not None:
+            self._sign_in.hear(revocation)
+        self._revoke_among(revocation, tuple(self._counted))
+
+    def _revoke_among(self, revocation: Revocation, connections: Sequence[Connection]) -> None:
         if revocation.lost:
-            self._spawn(self._check_all())
+            self._spawn(self._check(set(connections)))
             return
-        for connection in list(self._counted):
+        for connection in connections:
             granted = connection.session.granted
             if granted is not None and _matches(revocation, granted):
                 log.info("session revoked", account=granted.identity.account, session=granted.session, why=revocation.why)
                 connection.bye(_REVOKED)
 
-    async def _check_all(self) -> None:
-        """The stream of revocations broke: what was pushed meanwhile is not known, so every session is asked about."""
-        waiting = set(self._counted)
+    async def _check(self, waiting: set[Connection]) -> None:
+        """The stream of revocations broke: what was pushed meanwhile is not known, so each session is asked about."""
         pause = 1.0
         while waiting:
             for connection in list(waiting):

@@ -5,10 +5,10 @@ keeps a secret: it is gone when `authenticate` returns; the keys go into the sto
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ..auth.api import Attempt, Authenticator, AuthUnavailable, Denied, Granted, KeyHolder, Reason, Service
+from ..auth.api import Attempt, Authenticator, AuthUnavailable, Denied, Granted, KeyHolder, Reason, Revocation, Service
 from ..auth.refusals import Refusal, Refusals
 from ..auth.sasl import Credentials
 from ..daemon.log import logger
@@ -42,9 +42,30 @@ class SignIn:
         self._refusals = refusals
         self._in_thread = in_thread
         self._may_join = may_join
+        # Revocations that came while a session was being signed in: it is in no list of live sessions yet.
+        self._heard: dict[Session, list[Revocation]] = {}
+
+    def hear(self, revocation: Revocation) -> None:
+        """A revocation came: it may concern those under way."""
+        for heard in self._heard.values():
+            heard.append(revocation)
+
+    def under_way_no_more(self, session: Session) -> Sequence[Revocation]:
+        """The session is among the live ones, or gone; what was revoked since its sign-in began."""
+        return self._heard.pop(session, ())
 
     async def __call__(self, session: Session, credentials: Credentials) -> SignedIn | NotSignedIn:
         """Sign a session in. Never raises for what a client sent, nor when a neighbour is not there."""
+        self._heard[session] = []
+        outcome: SignedIn | NotSignedIn | None = None
+        try:
+            outcome = await self._sign_in(session, credentials)
+        finally:
+            if not isinstance(outcome, SignedIn):
+                self._heard.pop(session, None)
+        return outcome
+
+    async def _sign_in(self, session: Session, credentials: Credentials) -> SignedIn | NotSignedIn:
         started = time.monotonic()
         # Without the stream of revocations a session could not be ended when it must: no new ones (decisions.md 4).
         if not self._authenticator.connected:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from own_imap import PASSWORD, AnyKeys, OnePassword, OwnImap, account_of, own_imap
-from preau.auth.api import CredentialId, Revocation, SessionId
+from preau.auth.api import Attempt, CredentialId, Denied, Granted, Revocation, SessionId
 from preau.daemon.listener import Listener, bind_tcp, bind_unix
 from preau.imap.connection import Phase
 from preau.imap.server import ImapServer, ImapSettings
@@ -80,6 +80,28 @@ def test_after_the_stream_was_lost_every_session_is_asked_about(tmp_path: Path) 
         assert is_alive(second)
         first.close()
         second.close()
+
+
+class Slow(OnePassword):
+    """Grants, then is told to revoke before the account is open."""
+
+    async def authenticate(self, attempt: Attempt) -> Granted | Denied:
+        answer = await super().authenticate(attempt)
+        assert isinstance(answer, Granted)
+        for callback in self.callbacks:
+            callback(Revocation(session=answer.session))
+        return answer
+
+
+def test_a_session_revoked_while_it_is_being_opened_ends_too(tmp_path: Path) -> None:
+    with own_imap(tmp_path, authenticator=Slow()) as own:
+        client = connect(own)
+        client.sendall(b"a LOGIN ana secret\r\n")
+        with client.makefile("rb") as lines:
+            said = lines.read()
+        assert said.startswith(b"a OK ")
+        assert b"* BYE [UNAVAILABLE] " in said
+        client.close()
 
 
 def test_each_end_of_a_session_is_told_to_auth(tmp_path: Path) -> None:
