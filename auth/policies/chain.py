@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import account_rate, net_rate, tls
+from .account_rate import AccountRateSettings
+from .net_rate import NetRateSettings
+from .tls import TlsSettings
 from .values import Delay, Facts, Refuse
 
 MAX_ACCOUNT_STATES = 20_000
@@ -22,9 +25,9 @@ Load = Callable[[str, str], account_rate.AccountState | None]
 class PolicySettings:
     """One dataclass a policy."""
 
-    tls: tls.TlsSettings = field(default_factory=tls.TlsSettings)
-    net_rate: net_rate.NetRateSettings = field(default_factory=net_rate.NetRateSettings)
-    account_rate: account_rate.AccountRateSettings = field(default_factory=account_rate.AccountRateSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    net_rate: NetRateSettings = field(default_factory=NetRateSettings)
+    account_rate: AccountRateSettings = field(default_factory=AccountRateSettings)
 
 
 class Chain:
