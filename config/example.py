@@ -3,6 +3,7 @@
 Owns the layout of preau.example.toml; every key stands there commented out, with its default.
 """
 
+import dataclasses
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ def render_value(value: Any) -> str:
             return "true" if value else "false"
         case int() | float():
             return f"{value:_}" if isinstance(value, int) and value >= 10_000 else str(value)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+            return "{ " + ", ".join(f"{name} = {render_value(each)}" for name, each in fields.items() if each) + " }"
         case tuple() | list():
             return f"[{', '.join(map(render_value, value))}]"
         case _:

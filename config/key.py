@@ -30,6 +30,7 @@ class Form(Enum):
     NETWORK = "network"  # 192.0.2.0/24, 2001:db8::/32
     DOMAIN = "domain"
     URL = "https URL"
+    ASCII = "printable ASCII"
 
 
 class InvalidValue(ValueError):
@@ -89,7 +90,7 @@ def keys_of(section: str, cls: type[Any]) -> Iterator[KeyInfo]:
             section=section,
             name=item.name,
             type=hints[item.name],
-            default=item.default,
+            default=item.default if item.default_factory is dataclasses.MISSING else item.default_factory(),
             meaning=data["meaning"],
             unit=data.get("unit", Unit.NONE),
             form=data.get("form", Form.TEXT),

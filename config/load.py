@@ -151,11 +151,28 @@ class _Loader:
             return tuple(self._scalar(info, inner, item) for item in items)
         return self._scalar(info, kind, value)
 
+    def _table(self, info: KeyInfo, cls: type[Any], value: object) -> Any:
+        """An inline table. A field that takes the rest gets what no other field does, as it stands."""
+        if not isinstance(value, dict):
+            raise InvalidValue("say a table: {...}")
+        known = {each.name: each for each in keys_of(info.name, cls)}
+        rest = next((item.name for item in dataclasses.fields(cls) if item.metadata.get("rest")), None)
+        found = {name: self.value(known[name], each) for name, each in value.items() if name in known and name != rest}
+        left = {name: each for name, each in value.items() if name not in found}
+        if left and rest is None:
+            raise InvalidValue(f"no key {next(iter(left))}{_nearest(next(iter(left)), known)}")
+        for each in known.values():
+            if each.required and each.name not in found:
+                raise InvalidValue(f"a table needs {each.name}: {each.meaning}")
+        return cls(**found, **({rest: left} if rest else {}))
+
     def _scalar(self, info: KeyInfo, kind: type[Any], value: object) -> Any:
         if kind is bool:
             if not isinstance(value, bool):
                 raise InvalidValue("say true or false")
             return value
+        if dataclasses.is_dataclass(kind):
+            return self._table(info, kind, value)
         if kind in (int, float):
             return _number(info, kind, value)
         if not isinstance(value, str):
@@ -199,6 +216,8 @@ def _check_form(form: Form, value: str) -> None:
                 raise InvalidValue(f"not a network like 192.0.2.0/24: {error}") from None
         case Form.DOMAIN if not _DOMAIN.fullmatch(value):
             raise InvalidValue(f"{value!r} is not a domain name (write internationalised ones as xn--)")
+        case Form.ASCII if not (value.isascii() and value.isprintable()):
+            raise InvalidValue("printable ASCII only")
         case Form.URL if not _URL.fullmatch(value):
             raise InvalidValue(f"{value!r} is not an https:// address")
 

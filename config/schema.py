@@ -4,8 +4,10 @@ Owns names, defaults, units and bounds. A section exists once its role does: wha
 Never reaches a daemon: `suite.compose` turns sections into the plain values that daemons take.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .key import Form, Unit, key, required
 
@@ -58,7 +60,7 @@ class StoreSection:
 class SealSection:
     """Encryption at rest."""
 
-    enabled: bool = key(True, "seal what is stored; databases are encrypted in any case")
+    enabled: bool = key(True, "seal files and encrypt databases; never changed once there is mail")
     kek: str = key("", 'the key-encryption key: a file, or "credential:NAME" (systemd LoadCredential); empty: KEYS/kek')
     create_rate: float = key(100.0, "accounts a second that keys are made for, on each socket", minimum=0.1)
     create_burst: float = key(10_000.0, "accounts at once that keys are made for", minimum=1)
@@ -71,6 +73,35 @@ class LimitsSection:
     """Bounds that several daemons keep."""
 
     message_size: int = key(52_428_800, "one message, by LMTP and IMAP", unit=Unit.OCTETS, minimum=65_536, maximum=2**31 - 1)
+    expand: int = key(1_000, "recipients that one address may lead to", minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEntry:
+    """Who knows passwords: `{use = "file", path = "...", domains = ["..."]}`; what else stands there is for the backend."""
+
+    use: str = required("sqlite, file, the name of an entry point, or package.module:Class")
+    domains: tuple[str, ...] = key((), "domains it answers for; none: all that no other names", form=Form.DOMAIN)
+    options: Mapping[str, Any] = field(default_factory=dict, metadata={"meaning": "options of the backend", "rest": True})
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSection:
+    """Signing in."""
+
+    backends: tuple[BackendEntry, ...] = key((BackendEntry("sqlite"),), "who knows passwords, in the order they are asked")
+    default_domain: bool = key(True, "complete a login without a domain with the main one")
+    delimiter: str = key("+", "user+tag@ is user@; empty: no tags")
+    help_url: str = key("", "stands in the hints of refusals; empty: none", form=Form.URL)
+    support_phone: str = key("", "stands in refusals of suspended accounts; empty: none", form=Form.ASCII)
+    ticket_seconds: int = key(600, "time a ticket opens an account's keys", unit=Unit.SECONDS, minimum=60)
+    cache_seconds: int = key(300, "time a verified password is known without argon2", unit=Unit.SECONDS)
+    hash_threads: int = key(2, "passwords checked at once", minimum=1, maximum=64)
+    hash_queue: int = key(64, "passwords that wait to be checked; beyond: try later", minimum=1)
+    hash_seconds: float = key(15.0, "limit of one check", unit=Unit.SECONDS, minimum=1)
+    backend_seconds: float = key(2.0, "limit of one check by a plug-in", unit=Unit.SECONDS, minimum=0.1)
+    sleepers: int = key(200, "attempts made to wait at once", minimum=1)
+    sleepers_per_net: int = key(3, "attempts of a network made to wait at once", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +159,6 @@ class DeliverySection:
     connections: int = key(500, "connections", minimum=1)
     recipients: int = key(1_000, "recipients of a message", minimum=100)
     received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
-    tag_separator: str = key("+", "user+tag@ goes to user@; empty: no tags")
     over_quota_passes: bool = key(False, "answer 452 (later) instead of 552 (never) for a full mailbox")
     messages: int = key(100_000, "messages of a connection", minimum=1)
     errors: int = key(20, "bad commands of a connection", minimum=1)
@@ -168,6 +198,7 @@ class Settings:
     tls: TlsSection
     store: StoreSection
     seal: SealSection
+    auth: AuthSection
     limits: LimitsSection
     policy: PolicySection
     imap: ImapSection

@@ -84,3 +84,25 @@ def test_parse_listen(text: str, expected: tuple[str, int]) -> None:
 def test_parse_listen_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param('backends = ["sqlite"]', "backends: say a table: {...}", id="no table"),
+        pytest.param("backends = [{}]", "backends: a table needs use: ", id="nothing in it"),
+        pytest.param("backends = [{use = 3}]", "backends: say it as text in quotes", id="wrong type"),
+        pytest.param('backends = [{use = "file", domains = ["a b"]}]', "backends: 'a b' is not a domain name", id="wrong domain"),
+    ],
+)
+def test_tables_are_checked(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        parse_settings(f"{GOOD}[auth]\n{line}\n".encode(), tmp_path / "f")
+    assert str(caught.value).startswith(f"{tmp_path}/f:4: {message}")
+
+
+def test_a_backend_gets_its_own_options(tmp_path: Path) -> None:
+    line = 'backends = [{use = "file", path = "staff", domains = ["b.example"]}, {use = "sqlite"}]'
+    first, second = parse_settings(f"{GOOD}[auth]\n{line}\n".encode(), tmp_path / "f").auth.backends
+    assert (first.use, first.domains, first.options) == ("file", ("b.example",), {"path": "staff"})
+    assert (second.use, second.options) == ("sqlite", {})
