@@ -1,0 +1,113 @@
+"""The composition root: settings to stores, key holders and roles; the only place that knows everybody.
+
+Owns which parts a role is made of, and that they are closed in the right order. Each `make_` is a context manager that
+gives the thing and ends what it opened. Imports stand inside: a process loads the parts of its own role.
+"""
+
+import contextlib
+import os
+import pwd
+from collections.abc import Iterator
+
+from ..config.schema import Settings
+from ..daemon.role import Role
+from ..storage.api import ChangeBus, Store, StoreError
+from .layout import layout_of, make_run_folder
+from .outcome import Refused
+
+ROLES = ("imap", "delivery")
+"""Roles that ask auth and keys."""
+
+
+@contextlib.contextmanager
+def make_role(settings: Settings, name: str) -> Iterator[Role]:
+    """A role of this name. Raise Refused when something it needs is not there."""
+    makers = {"keys": make_keys, "delivery": make_delivery, "imap": make_imap}
+    try:
+        with makers[name](settings) as role:
+            yield role
+    except StoreError as error:
+        raise Refused(f"{name}: {error}") from None
+    except OSError as error:
+        raise Refused(f"{name}: {error.filename or ''} {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def make_bus(settings: Settings, name: str) -> Iterator[ChangeBus]:
+    """This process's place among those that tell each other what they changed."""
+    from ..storage.changes import open_bus
+
+    make_run_folder(layout_of(settings).run)
+    with contextlib.closing(open_bus(layout_of(settings).run, f"{name}-{os.getpid()}")) as bus:
+        yield bus
+
+
+@contextlib.contextmanager
+def make_store(settings: Settings, bus: ChangeBus) -> Iterator[Store]:
+    """The store; what it changes is told by `bus`."""
+    from ..storage.store import open_store
+    from .values import store_limits
+
+    accounts = layout_of(settings).accounts
+    store = open_store(accounts, sealing=settings.seal.enabled, limits=store_limits(settings), bus=bus)
+    with contextlib.closing(store):
+        yield store
+
+
+@contextlib.contextmanager
+def make_keys(settings: Settings) -> Iterator[Role]:
+    """The role keys."""
+    from ..auth.keys import KeyServer, open_keys
+    from .values import key_settings
+
+    layout = layout_of(settings)
+    roles = ("auth", *ROLES, "admin")
+    yield KeyServer(open_keys(layout.keys_db, layout.kek), key_settings(settings, roles, peer_uids(roles)))
+
+
+@contextlib.contextmanager
+def make_delivery(settings: Settings) -> Iterator[Role]:
+    """The role delivery."""
+    from ..auth.client import SocketAuthenticator, SocketKeyHolder
+    from ..smtp.delivery import DeliveryServer
+    from .values import delivery_settings
+    from .with_clients import WithClients
+
+    layout = layout_of(settings)
+    with make_bus(settings, "delivery") as bus, make_store(settings, bus) as store:
+        authenticator = SocketAuthenticator(layout.auth_socket("delivery"))
+        keys = SocketKeyHolder(layout.keys_socket("delivery"))
+        yield WithClients(DeliveryServer(store, authenticator, keys, delivery_settings(settings)), authenticator, keys)
+
+
+@contextlib.contextmanager
+def make_imap(settings: Settings) -> Iterator[Role]:
+    """The role imap: one worker."""
+    from .. import __version__
+    from ..auth.client import SocketAuthenticator, SocketKeyHolder
+    from ..daemon.tls import InvalidCertificate, ServerTls
+    from ..imap.server import ImapServer
+    from .values import imap_settings
+    from .with_clients import WithClients
+
+    layout = layout_of(settings)
+    try:
+        tls = ServerTls(settings.tls.certificate, settings.tls.private_key)
+    except InvalidCertificate as error:
+        raise Refused(f"imap: {error}") from None
+    with make_bus(settings, "imap") as bus, make_store(settings, bus) as store:
+        authenticator = SocketAuthenticator(layout.auth_socket("imap"))
+        keys = SocketKeyHolder(layout.keys_socket("imap"))
+        server = ImapServer(imap_settings(settings), store, authenticator, keys, tls=tls, bus=bus, version=__version__)
+        yield WithClients(server, authenticator, keys)
+
+
+def peer_uids(roles: tuple[str, ...]) -> dict[str, frozenset[int]]:
+    """Who may connect to the socket of a role: its user when it has one of its own (deploy/systemd), we ourselves, root."""
+    found = {}
+    for role in roles:
+        uids = {os.geteuid(), 0}
+        with contextlib.suppress(KeyError):
+            uids.add(pwd.getpwnam(f"preau-{role}").pw_uid)
+        found[role] = frozenset(uids)
+    return found

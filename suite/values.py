@@ -1,0 +1,85 @@
+"""Settings to the plain values that daemons take: a field gets the key of the same name.
+
+Owns the renames. Pure; a test compares both sides, so that no bound of a part is without a key.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
+
+from ..auth.backends.load import BackendSettings
+from ..auth.engine import EngineSettings
+from ..auth.keys import KeySettings
+from ..auth.policies.account_rate import AccountRateSettings
+from ..auth.policies.chain import PolicySettings
+from ..auth.policies.net_rate import NetRateSettings
+from ..auth.policies.tls import TlsSettings
+from ..config.schema import Settings
+from ..imap.settings import ImapSettings
+from ..smtp.delivery import DeliverySettings
+from ..smtp.modes import SessionLimits
+from ..storage.api import StoreLimits
+
+T = TypeVar("T")
+
+
+def fill(cls: type[T], section: object, *, prefix: str = "", **given: Any) -> T:
+    """A `cls` whose fields are `given`, or else keys of `section` (behind `prefix`); the rest keeps its default."""
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in given]  # type: ignore[arg-type]  # T is one
+    found = {name: getattr(section, prefix + name) for name in names if hasattr(section, prefix + name)}
+    return cls(**found, **given)
+
+
+def store_limits(settings: Settings) -> StoreLimits:
+    """Bounds of the store."""
+    return fill(StoreLimits, settings.store, message_size=settings.limits.message_size)
+
+
+def policy_settings(settings: Settings) -> PolicySettings:
+    """Who may try to sign in."""
+    return PolicySettings(
+        tls=TlsSettings(plaintext_loopback=settings.listen.plaintext),
+        net_rate=fill(NetRateSettings, settings.policy, prefix="net_rate_"),
+        account_rate=fill(AccountRateSettings, settings.policy, prefix="account_rate_"),
+    )
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The verifier of auth."""
+    return fill(
+        EngineSettings,
+        settings.auth,
+        default_domain=settings.instance.domain if settings.auth.default_domain else "",
+        expand=settings.limits.expand,
+        policies=policy_settings(settings),
+        backends=tuple(BackendSettings(each.use, each.options, each.domains) for each in settings.auth.backends),
+    )
+
+
+def imap_settings(settings: Settings) -> ImapSettings:
+    """The role imap."""
+    return fill(
+        ImapSettings,
+        settings.imap,
+        help_url=settings.auth.help_url,
+        support_phone=settings.auth.support_phone,
+        plaintext_ok=settings.listen.plaintext,
+        append_limit=settings.limits.message_size,
+    )
+
+
+def delivery_settings(settings: Settings) -> DeliverySettings:
+    """The role delivery."""
+    return fill(
+        DeliverySettings,
+        settings.delivery,
+        hostname=settings.instance.hostname or settings.instance.domain,
+        domain=settings.instance.domain,
+        trusted_networks=settings.delivery.trusted_nets,
+        tag_separator=settings.auth.delimiter,
+        limits=fill(SessionLimits, settings.delivery, message_size=settings.limits.message_size),
+    )
+
+
+def key_settings(settings: Settings, roles: tuple[str, ...], uids: dict[str, frozenset[int]]) -> KeySettings:
+    """The role keys."""
+    return fill(KeySettings, settings.seal, run=settings.instance.run, roles=roles, uids=uids)
