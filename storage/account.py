@@ -75,7 +75,6 @@ class FileAccount:
             self._mail = FileMail(self.context)
             self.mail: Mail = self._mail
             self.collections: Collections = FileCollections(self.context)
-            self.collections: Collections = FileCollections(self.context)
         except BaseException:
             self.release()
             raise

@@ -63,7 +63,7 @@ def _seal(context: MailContext, mailbox: MailboxId, cur: Path, row: Row) -> None
     fresh = context.new_base(size=size, email_id=email_id)
     file = NewFile(context.paths.tmp / f"s{fresh[:60]}")
     try:
-        with open_message(old, size, form, context.account, secret_key=None, dek=None) as reader:
+        with open_message(str(cur), old.name, size, form, context.account, secret_key=None, dek=None) as reader:
             dek = _copy(context, reader, file)
         status = os.lstat(old)
         os.utime(file.path, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)

@@ -13,6 +13,7 @@ Owns the socket, its name and the wire form. Never reads the index.
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import socket
@@ -21,14 +22,25 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from .api import AccountId, Change, ChangeBus
+from .api import AccountId, Change, ChangeBus, StoreError
 from .paths import parse_account_id, render_account_id
+
+log = logging.getLogger("preau.storage")
 
 _FORM = struct.Struct("!B16sqq")
 _VERSION = 1
 _SOCKET = re.compile(r"[a-z0-9-]{1,40}\.sock\Z")
 _MAX_PATH = 100  # sun_path holds 108 octets
 _DRAINED_AT_ONCE = 512
+
+
+def tell(listeners: list[Callable[[Change], None]], change: Change) -> None:
+    """Call each listener; a fault of one is logged, and is nobody else's: the change is committed."""
+    for callback in listeners:
+        try:
+            callback(change)
+        except Exception:
+            log.exception("a listener failed")
 
 
 class DatagramBus:
@@ -60,7 +72,7 @@ class DatagramBus:
         """Tell every other process, and this one's listeners. Never blocks, never raises."""
         try:
             data = _FORM.pack(_VERSION, parse_account_id(change.account), change.object, change.modseq)
-        except (ValueError, struct.error):
+        except (StoreError, struct.error):
             return
         for path in self._others():
             try:
@@ -91,8 +103,7 @@ class DatagramBus:
             return []
 
     def _tell(self, change: Change) -> None:
-        for callback in self._listeners:
-            callback(change)
+        tell(self._listeners, change)
 
     def listen(self, callback: Callable[[Change], None]) -> None:
         """Call `callback` for each change announced in this process (from the announcing thread) or drained from others."""
@@ -132,8 +143,7 @@ class SilentBus:
 
     def announce(self, change: Change) -> None:
         """Tell this process's listeners."""
-        for callback in self._listeners:
-            callback(change)
+        tell(self._listeners, change)
 
     def listen(self, callback: Callable[[Change], None]) -> None:
         """Call `callback` for each change announced in this process."""

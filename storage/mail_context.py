@@ -93,6 +93,7 @@ class MailContext:
         self.sidecars: Sidecars
         self.look: Look
         self._directories: dict[MailboxId, str] = {}
+        self._cur: dict[MailboxId, str] = {}
         self._renaming = threading.Lock()
         self._clean: dict[MailboxId, tuple[int, int]] = {}
 
@@ -140,6 +141,13 @@ class MailContext:
             name = self._directories[mailbox] = str(row[0])
         return name
 
+    def cur(self, mailbox: MailboxId) -> str:
+        """The path of its cur/, for who needs it often. Raise NotFound."""
+        path = self._cur.get(mailbox)
+        if path is None:
+            path = self._cur[mailbox] = str(self.directory(mailbox) / "cur")
+        return path
+
     def directory_path(self, name: str) -> Path:
         """The path of a `dir`. Raise NotFound for one that would lead elsewhere."""
         if not is_directory_name(name):
@@ -149,6 +157,7 @@ class MailContext:
     def forget(self, mailbox: MailboxId) -> None:
         """The mailbox is gone."""
         self._directories.pop(mailbox, None)
+        self._cur.pop(mailbox, None)
         self._clean.pop(mailbox, None)
 
     def new_base(self, *, size: int, email_id: int, delivery: bytes | None = None) -> str:

@@ -9,13 +9,14 @@ Owns the derivation. Never touches a file or the index.
 
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..formats.bodystructure import render_bodystructure
 from ..formats.dates import parse_date
 from ..formats.envelope import render_envelope
-from ..formats.headers import find_field
+from ..formats.headers import fields
 from ..formats.mime import Part, Scanner
 from .cache import CacheRow, render_slots
 
@@ -24,6 +25,7 @@ KEPT_FOR_TEXT = 2 * 1024 * 1024
 
 _PIECE = 262_144
 _MAX_ID = 998
+_ASKED = frozenset((b"date", b"references", b"in-reply-to", b"message-id"))
 _ID_MASK = 0x7FFFFFFFFFFFFFFF
 
 
@@ -89,14 +91,15 @@ def derive(part: Part, head: bytes, size: int) -> Derived:
     """Work out everything, of a scanned message and its first octets."""
     envelope = b"ENVELOPE " + render_envelope(part.header)
     rendered = envelope + b" BODYSTRUCTURE " + render_bodystructure(part, extended=True)
-    date = find_field(part.header, b"date")
+    values = _first_values(part.header)
+    date = values.get(b"date")
     when = parse_date(date) if date else None
     return Derived(
         part=part,
         rendered=rendered,
         envlen=len(envelope),
         sent=None if when is None else when.day,
-        thread_id=thread_id(part.header),
+        thread_id=thread_id(values) or _number(part.header),
         head=head[:KEPT_FOR_TEXT],
         complete=size <= KEPT_FOR_TEXT,
     )
@@ -137,17 +140,29 @@ def _scan(source: Source) -> tuple[Part, bytes]:
     return scanner.close(), b"".join(head)
 
 
-def thread_id(header: bytes) -> int:
-    """THREADID (RFC 8474): of the message that began the thread, as far as References or In-Reply-To name it; 63 bits."""
+def _first_values(header: bytes) -> dict[bytes, bytes]:
+    """The first value of each field that is asked for here."""
+    values: dict[bytes, bytes] = {}
+    for name, value in fields(header):
+        lower = name.lower()
+        if lower in _ASKED:
+            values.setdefault(lower, value)
+    return values
+
+
+def thread_id(values: Mapping[bytes, bytes]) -> int:
+    """THREADID (RFC 8474): of the message that began the thread, as far as References or In-Reply-To name it; 63 bits.
+
+    0 when there is no Message-ID to go by: then the message is a thread of its own.
+    """
     for name in (b"references", b"in-reply-to", b"message-id"):
-        value = find_field(header, name)
-        if value is None:
-            continue
+        value = values.get(name, b"")
         begin = value.find(b"<")
         end = value.find(b">", begin)
         if 0 <= begin < end <= begin + _MAX_ID:
-            root = value[begin : end + 1]
-            break
-    else:
-        root = header  # nothing to go by: a thread of its own
-    return int.from_bytes(hashlib.sha256(root).digest()[:8], "big") & _ID_MASK
+            return _number(value[begin : end + 1])
+    return 0
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") & _ID_MASK

@@ -128,25 +128,24 @@ def read_message(context: MailContext, mailbox: MailboxId, uid: Uid) -> AnyReade
 def open_row(context: MailContext, mailbox: MailboxId, uid: Uid, row: Row) -> AnyReader:
     """Open the file of a row (fname, fflags, size, form, dek). Raise NotFound (its file has gone), Unavailable."""
     base, shown, size, form, wrapped = row
-    directory = context.directory(mailbox)
+    cur = context.cur(mailbox)
     dek = None
     secret = None
     if form & SEALED:
         dek, secret = _keys(context, mailbox << 32 | uid, wrapped)
-    path = directory / "cur" / file_name(base, shown)
     try:
-        reader = open_message(path, size, form, context.account, secret_key=secret, dek=dek)
+        reader = open_message(cur, file_name(base, shown), size, form, context.account, secret_key=secret, dek=dek)
     except FileNotFoundError:
         # Renamed or taken away by other software; or a file that was adopted has just been sealed under another name.
         context.look(mailbox)
-        found = find_file(directory, base)
+        found = find_file(context.directory(mailbox), base)
         if found is None:
             again = context.reader.first("SELECT fname, fflags, size, form, dek FROM msg WHERE id = ?", (mailbox << 32 | uid,))
             if again is not None and again[0] != base:
                 return open_row(context, mailbox, uid, again)
             raise NotFound("the message's file has gone") from None
         try:
-            reader = open_message(found, size, form, context.account, secret_key=secret, dek=dek)
+            reader = open_message(str(found.parent), found.name, size, form, context.account, secret_key=secret, dek=dek)
         except FileNotFoundError:
             raise NotFound("the message's file has gone") from None
     if dek is None and isinstance(reader, SealReader):

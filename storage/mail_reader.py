@@ -5,10 +5,10 @@ Never follows a link, never waits on a FIFO, never hands out octets that were no
 """
 
 import os
-from pathlib import Path
+import stat
 
 from .api import AccountId, Unavailable
-from .atomic import open_for_reading
+from .atomic import unavailable
 from .index_schema import LF_ENDS, SEALED
 from .seal import SealKind, SealReader, open_sealed
 
@@ -106,23 +106,44 @@ def to_crlf(data: bytes, before: bytes = b"") -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
+def open_file(directory: str, name: str) -> int:
+    """A descriptor of a message's file: atomic.open_for_reading for the path that every FETCH of a body takes.
+
+    The directory first, then the name in it, neither through a link. Raise FileNotFoundError, Unavailable.
+    """
+    try:
+        within = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+        finally:
+            os.close(within)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unavailable(error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unavailable("not a regular file")
+    return descriptor
+
+
 def open_message(
-    path: Path, size: int, form: int, account: AccountId, *, secret_key: bytes | None, dek: bytes | None
+    directory: str, name: str, size: int, form: int, account: AccountId, *, secret_key: bytes | None, dek: bytes | None
 ) -> AnyReader:
     """Open the file of a message whose row says `size` and `form`. Raise FileNotFoundError, Unavailable (damaged, no key)."""
-    descriptor = open_for_reading(path)
+    descriptor = open_file(directory, name)
     if form & SEALED:
         reader = open_sealed(descriptor, account=account, kind=SealKind.MESSAGE, secret_key=secret_key, dek=dek)
         if reader.size != size:
             reader.close()
-            raise Unavailable(f"the file has another size than its row ({path.name})")
+            raise Unavailable(f"the file has another size than its row ({name})")
         return reader
     if form & LF_ENDS:
         return LfReader(PlainReader(descriptor, os.fstat(descriptor).st_size), size)
     there = os.fstat(descriptor).st_size
     if there != size:
         os.close(descriptor)
-        raise Unavailable(f"the file has another size than its row ({path.name})")
+        raise Unavailable(f"the file has another size than its row ({name})")
     return PlainReader(descriptor, there)
 
 

@@ -19,6 +19,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .api import ANSWERED, DELETED, DRAFT, FIRST_KEYWORD_BIT, FLAGGED, SEEN
 
@@ -89,7 +90,12 @@ def delivery_hash(mailbox: int, delivery_id: str) -> bytes:
 
 def file_name(base: str, flags: int) -> str:
     """The name in cur/ of a message with these flags (bits)."""
-    return base + INFO + "".join([letter for letter, bit in _LETTERS if flags & bit])
+    return base + _info(flags & NAMED_FLAGS)
+
+
+@lru_cache(maxsize=4_096)
+def _info(flags: int) -> str:
+    return INFO + "".join([letter for letter, bit in _LETTERS if flags & bit])
 
 
 def split_name(name: str) -> tuple[str, int, str]:

@@ -29,7 +29,7 @@ class FileStore:
         self._sealing = sealing
         self._limits = limits
         self._bus = bus
-        self._background = Background()
+        self.background = Background()
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
         self._accounts: dict[AccountId, FileAccount] = {}
@@ -56,7 +56,7 @@ class FileStore:
                 sealing=self._sealing,
                 limits=self._limits,
                 bus=self._bus,
-                background=self._background,
+                background=self.background,
                 on_close=self._let_go,
             )
             with self._opened:
@@ -83,7 +83,7 @@ class FileStore:
             del self._accounts[account.id]
             self._busy.add(account.id)
         try:
-            self._background.finish(account.id)
+            self.background.finish(account.id)
             account.release()
         finally:
             with self._opened:
@@ -123,7 +123,7 @@ class FileStore:
                 self._opened.wait()
             left = list(self._accounts.values())
             self._accounts.clear()
-        self._background.close()
+        self.background.close()
         for account in left:
             account.release()
 
