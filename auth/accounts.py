@@ -149,6 +149,22 @@ class Accounts:
             row = self.connection.execute(statement, (key,)).fetchone()
         return _account_of(row) if row is not None else None
 
+    def credential_counts(self) -> dict[AccountId, int]:
+        """How many app passwords are live, for accounts that have any."""
+        with translated("auth.db"):
+            rows: Any = self.connection.execute(
+                "SELECT account, count(*) FROM credential WHERE revoked IS NULL GROUP BY account"
+            )
+            return {AccountId(account): count for account, count in rows}
+
+    def deleted_under(self, address: str) -> AccountId | None:
+        """The account last deleted under an address: its traces are kept."""
+        with translated("auth.db"):
+            row = self.connection.execute(
+                "SELECT account FROM deleted WHERE address = ? ORDER BY at DESC LIMIT 1", (address,)
+            ).fetchone()
+        return AccountId(str(row[0])) if row is not None else None
+
     def add(
         self,
         account: AccountId,

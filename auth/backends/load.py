@@ -5,7 +5,7 @@ A plug-in's factory is called with its options as keyword arguments. It gets no 
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,3 +64,29 @@ def _factory(use: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise NoBackend(f"backend {use}: {error}") from error
     return factory
+
+
+class Backends:
+    """The backends of an instance, and which answers for whom."""
+
+    def __init__(self, backends: Sequence[tuple[Backend, tuple[str, ...]]]) -> None:
+        """Each with its domains; none: for all that no other names."""
+        self._backends = backends
+        self.passwords_elsewhere = any(not isinstance(backend, SqliteBackend) for backend, _ in backends)
+
+    def named(self, name: str) -> Backend | None:
+        """The backend an account was made with."""
+        return next((backend for backend, _ in self._backends if backend.name == name), None)
+
+    def of_domain(self, domain: str) -> Backend:
+        """The backend that answers for a domain."""
+        for backend, domains in self._backends:
+            if domain in domains:
+                return backend
+        return next((backend for backend, domains in self._backends if not domains), self._backends[0][0])
+
+    def close(self) -> None:
+        """Close those that can be closed."""
+        for backend, _ in self._backends:
+            if isinstance(backend, SqliteBackend):
+                backend.close()
