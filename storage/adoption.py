@@ -43,6 +43,7 @@ YOUNG = 600
 
 _UNSURE = 2.0
 _AT_ONCE = 200
+_PASSES = 3
 
 
 @dataclass(slots=True)
@@ -62,13 +63,22 @@ class _Differences:
 
 def look(context: MailContext, mailbox: MailboxId) -> bool:
     """Take in what others did to a mailbox's directory; whether there was anything. Raise NotFound, Unavailable. [thread]"""
-    directory = context.directory(mailbox)
-    try:
-        listing = _list(directory)
-    except FileNotFoundError:
-        # Its directory was taken away, or is not mounted. Forgetting all mail is not ours to decide: `store verify` tells.
-        log.error("a mailbox has no directory", extra={"account": context.account, "mailbox": mailbox})
-        return False
+    changed = False
+    for _ in range(_PASSES):
+        try:
+            again = _look_once(context, mailbox, context.directory(mailbox))
+        except FileNotFoundError:
+            # Its directory was taken away, or is not mounted. Forgetting all mail is not ours to decide: `store verify` tells.
+            log.error("a mailbox has no directory", extra={"account": context.account, "mailbox": mailbox})
+            return changed
+        if not again:
+            break
+        changed = True  # and once more: taking files in moved them, so the mtimes tell nothing now
+    return changed
+
+
+def _look_once(context: MailContext, mailbox: MailboxId, directory: Path) -> bool:
+    listing = _list(directory)
     differences = _compare(context, mailbox, listing)
     unknown, waiting = without_young(context, directory, differences.unknown)
     changed = False
