@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from . import adoption, mail_append, mail_fetch, mail_mailboxes, mail_transfer
 from .adoption_directories import look_for_mailboxes
 from .api import (
+    SYSTEM_FLAGS,
     Appended,
     Copied,
     Draft,
@@ -225,6 +226,8 @@ class FileMail:
         if stored.changed:
             context.announce(mailbox, stored.modseq)
             after_flags(context, mailbox)
+            if not flags <= SYSTEM_FLAGS.keys():
+                context.sidecars.changed(mailbox)  # the keyword may be new
         return stored
 
     def expunge(self, mailbox: MailboxId, uids: Sequence[Uid] | None = None) -> Sequence[Uid]:
