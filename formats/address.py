@@ -98,7 +98,7 @@ class _Element:
         self.end = self._read(value, position)
 
     def _read(self, value: bytes, position: int) -> int:
-        inside = route = seen_at = False
+        inside = begun = route = seen_at = False
         size = len(value)
         while position < size:
             if value[position] == 0x28:
@@ -118,10 +118,11 @@ class _Element:
                 else:
                     if token == b"@":
                         # A bracket that begins with one holds a source route, up to its colon.
-                        route = route or not any(text != b" " for text in self.angle[:2])
+                        route = route or not begun
                         seen_at = True
                     elif token == b":":
                         route = False
+                    begun = begun or token[0] > 0x20
                     self.angle.append(token)
             elif token == b"<":
                 if self.angle is None:
@@ -156,47 +157,68 @@ class _Element:
     def phrase(self) -> bytes | None:
         """The words before the angle brackets or the colon, quotes undone, with one space between them."""
         words: list[bytes] = []
-        glue = False
         for token in self.tokens:
             if token == b" ":
-                glue = False
-                continue
-            text = _unquote(token)
-            if glue and words and token[:1] != b'"':
-                words[-1] += text
+                words.append(token)
+            elif token[:1] == b'"':
+                words += (b" ", _unquote(token), b" ")
             else:
-                words.append(text)
-            glue = token[:1] != b'"'
-        return b" ".join(words) or None
+                words.append(token)
+        return b" ".join(b"".join(words).split()) or None
 
     def address(self) -> Address | None:
         if self.angle is None:
-            route, mailbox, host = _split(self.tokens)
-            name = self.comment
-            if mailbox is None and host is None:
-                return None
-        else:
-            route, mailbox, host = _split(self.angle)
-            name = self.phrase() or self.comment
-            if not mailbox and not host and not name:
-                return None
+            return self._bare()
+        name = self.phrase() or self.comment
+        route, words, host = _split(self.angle)
+        mailbox = words[-1] if words else None
+        if not mailbox and not host and not name:
+            return None
         return Address(name or None, route, mailbox or MISSING_MAILBOX, host or MISSING_HOST)
 
+    def _bare(self) -> Address | None:
+        """An address without angle brackets: `local@host`, its name in a comment or, against the rule, before it."""
+        route, words, host = _split(self.tokens)
+        if host is None and b"@" not in self.tokens:
+            if not words:
+                return None
+            if len(words) > 1 or b'"' in b"".join(self.tokens):
+                # No address at all, but the name of one.
+                return Address(self.phrase(), None, MISSING_MAILBOX, MISSING_HOST)
+            return Address(self.comment or None, None, words[0], MISSING_HOST)
+        name = self.comment or b" ".join(words[:-1])
+        return Address(name or None, route, words[-1] if words else MISSING_MAILBOX, host or MISSING_HOST)
 
-def _split(tokens: list[bytes]) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """(route, mailbox, host) of an addr-spec, with a source route before it or not (RFC 5322 section 4.4)."""
-    spec = [token for token in tokens if token[0] > 0x20]
+
+def _split(tokens: list[bytes]) -> tuple[bytes | None, list[bytes], bytes | None]:
+    """(source route, words before the last @, host) of an addr-spec (RFC 5322 section 4.4): the last word is the mailbox."""
+    first = next((index for index, token in enumerate(tokens) if token[0] > 0x20), 0)
     route = None
-    if spec[:1] == [b"@"] and b":" in spec:
-        colon = spec.index(b":")
-        route = b"".join(spec[:colon])
-        spec = spec[colon + 1 :]
-    if b"@" not in spec:
-        # No host: what stands there is the mailbox, with the blanks that separate its words.
-        return route, b" ".join(b"".join(_unquote(token) for token in tokens).split()) or None, None
-    at = len(spec) - 1 - spec[::-1].index(b"@")
-    mailbox = b"".join([_unquote(token) for token in spec[:at]])
-    return route, mailbox or None, b"".join(spec[at + 1 :]) or None
+    if tokens and tokens[first] == b"@" and b":" in tokens:
+        colon = tokens.index(b":")
+        route = b"".join([token for token in tokens[:colon] if token[0] > 0x20])
+        tokens = tokens[colon + 1 :]
+    if b"@" not in tokens:
+        return route, _words(tokens), None
+    at = len(tokens) - 1 - tokens[::-1].index(b"@")
+    host = _words(tokens[at + 1 :])
+    return route, _words(tokens[:at]), host[0] if host else None
+
+
+def _words(tokens: list[bytes]) -> list[bytes]:
+    """Tokens between blanks put together, quotes undone; blanks beside a dot separate nothing."""
+    words: list[list[bytes]] = []
+    glue = False
+    for token in tokens:
+        if token[0] <= 0x20:
+            glue = glue and words[-1][-1] == b"."
+        elif glue or (token == b"." and words):
+            words[-1].append(_unquote(token))
+            glue = True
+        else:
+            words.append([_unquote(token)])
+            glue = True
+    return [b"".join(pieces) for pieces in words]
 
 
 def _unquote(token: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """ENVELOPE of a header block, as IMAP sends it, and IMAP's strings (RFC 3501 sections 4.3, 7.4.2; RFC 9051 section 7.5.2).
 
 Owns what stands in which field: where a field is there more than once, addresses are put together and of other fields the
-first counts. Octets stay as they are: encoded words are for the client to decode, and 8-bit text goes out as a literal.
+last counts, which is the one that a DKIM signature vouches for (RFC 6376 section 5.4.2). Octets stay as they are: encoded
+words are for the client to decode, and 8-bit text goes out as a literal.
 """
 
 import re
@@ -57,7 +58,7 @@ def render_envelope(header: bytes) -> bytes:
         if name in _ADDRESSES:
             lists.setdefault(name, []).append(value)
         else:
-            values.setdefault(name, value)
+            values[name] = value
     get = values.get
     sender = _addresses(lists.get(b"from"))
     # An absent or empty Sender or Reply-To stands for From (RFC 9051 section 7.5.2).

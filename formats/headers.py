@@ -69,12 +69,17 @@ def select_fields(block: bytes, names: Collection[bytes], *, exclude: bool = Fal
 
 
 def unfold(block: bytes) -> bytes:
-    """The block with LF line ends and each field on one line; the blank that began a continuation stays, as a space."""
+    """The block with LF line ends and each field on one line.
+
+    The blank that began a continuation stays, as a space; so does a CR that ends no line, which nobody should see raw.
+    """
     block = block.replace(b"\r\n", b"\n")
     if b"\n " in block:
         block = block.replace(b"\n ", b" ")
     if b"\n\t" in block:
         block = block.replace(b"\n\t", b" ")
+    if b"\r" in block:
+        block = block.replace(b"\r", b" ")
     return block
 
 
@@ -163,7 +168,7 @@ _PARAMETER = re.compile(
     rb';[ \t]*+(TOKEN++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)|(TOKEN++|=[^; \t]*+))'.replace(b"TOKEN", _TOKEN),
     re.DOTALL,
 )
-_VALUE = re.compile(rb"[ \t]*+(TOKEN++)[ \t]*+(?:/[ \t]*+(TOKEN++))?[ \t]*+(?=;|\Z)".replace(b"TOKEN", _TOKEN))
+_VALUE = re.compile(rb"[ \t]*+(TOKEN++)[ \t]*+(?:/[ \t]*+(TOKEN++))?(?=[;, \t]|\Z)".replace(b"TOKEN", _TOKEN))
 _COMMENT_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|\\.|[()]', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _SECTION = re.compile(rb"(.+)\*(0|[1-9][0-9]{0,3})(\*?)", re.DOTALL)
@@ -203,7 +208,8 @@ def parse_value(value: bytes, *, limit: int = MAX_PARAMETERS) -> tuple[bytes, by
     """`type/subtype; name=value` of an unfolded field to (type, subtype, parameters), or None where it does not begin so.
 
     Used for Content-Type and, with an empty subtype, for Content-Disposition and the like (RFC 2045 section 5.1, RFC 2183).
-    Spellings are kept. Parameters that are not well-formed are passed over; no more than `limit` are looked at.
+    Spellings are kept. What stands between the value and the first semicolon, and parameters that are not well-formed,
+    are passed over; no more than `limit` are looked at.
     """
     value = strip_comments(value)
     match = _VALUE.match(value)

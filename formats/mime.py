@@ -13,6 +13,7 @@ Offsets and lengths count octets of what was fed. CRLF and LF both end lines. Pa
 Owns the shape of messages. Never decodes content, never fails, keeps no content but header blocks.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -91,11 +92,11 @@ class _Needle:
 
     def __init__(self, octets: bytes) -> None:
         self.octets = octets
-        self.at = -2  # absolute offset of the last find; the first search begins at -1
-        self.looked = -1  # absolute offset before which there is none after `at`
+        self.at = -1  # offset of the last find
+        self.looked = 0  # offset before which there is none after `at`
 
     def find(self, data: bytes | bytearray, base: int, position: int) -> int:
-        """Absolute offset of the first match at or after `position` (absolute), or -1. `data` begins at `base`."""
+        """Offset of the first match at or after `position`, or -1. `data` begins at `base`."""
         if self.at >= position:
             return self.at
         start = position if position > self.looked else self.looked
@@ -127,7 +128,18 @@ class _Fields(TypedDict, total=False):
 class _Open:
     """A part whose end has not come yet."""
 
-    __slots__ = ("body_offset", "body_start_lines", "children", "delimiter", "digest", "fields", "header", "offset", "opaque")
+    __slots__ = (
+        "body_offset",
+        "body_start_lines",
+        "children",
+        "closing",
+        "delimiter",
+        "digest",
+        "fields",
+        "header",
+        "offset",
+        "opaque",
+    )
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -137,6 +149,7 @@ class _Open:
         self.fields: _Fields = {}
         self.children: list[Part] = []
         self.delimiter: _Needle | None = None
+        self.closing: bytes | tuple[bytes, bytes] = b"--"  # what behind the delimiter makes it the last
         self.digest = False  # its parts are messages unless they say otherwise
         self.opaque = False
 
@@ -151,15 +164,16 @@ class Scanner:
         """Begin a message."""
         self._limits = limits
         self._data: bytes | bytearray = b"\n"  # what is not settled, after the line end before it
-        self._base = -1  # offset in the message of _data[0]
-        self._position = 0  # offset up to which all is settled
+        # In here offsets count from that line end, so that all are positive; Part has those of the message.
+        self._base = 0  # offset of _data[0]
+        self._position = 1  # offset up to which all is settled
         self._lines = 0  # line ends before _position
         self._crlf = _Needle(b"\n\r\n")
         self._lf = _Needle(b"\n\n")
         self._newline = _Needle(b"\n")
         self._state = _HEADER
         self._kept = bytearray()  # header octets of the part being read that have left _data
-        self._stack = [_Open(0)]
+        self._stack = [_Open(1)]
         self._count = 1
         self._root: Part | None = None
 
@@ -255,7 +269,7 @@ class Scanner:
         self._finish(level + 1)
         after = at + len(needle.octets)
         self._settle(after)
-        if self._data[after - self._base : after - self._base + 2] == b"--":
+        if self._data.startswith(multipart.closing, after - self._base):
             multipart.delimiter = None  # what follows is its epilogue
         else:
             self._state = _DELIMITER_LINE
@@ -343,13 +357,16 @@ class Scanner:
                 self._end_header(descend=False)
 
     def _open_multipart(self, part: _Open) -> None:
-        boundary = (find_parameter(part.fields["parameters"], b"boundary") or b"").rstrip(b" \t\r\n")[: self._limits.boundary]
+        declared = (find_parameter(part.fields["parameters"], b"boundary") or b"")[: self._limits.boundary]
+        boundary = declared.rstrip(b" \t")  # RFC 2046 section 5.1.1: it does not end in a blank
         if not boundary:
             return
         if len(self._stack) >= self._limits.depth or self._count >= self._limits.parts:
             part.opaque = True
             return
         part.delimiter = _Needle(b"\n--" + boundary)
+        if declared != boundary:
+            part.closing = (b"--", declared[len(boundary) :] + b"--")
         part.digest = part.fields["subtype"].lower() == b"digest"
 
     def _finish(self, level: int) -> None:
@@ -357,8 +374,8 @@ class Scanner:
         while len(self._stack) > level:
             part = self._stack.pop()
             made = Part(
-                offset=part.offset,
-                body_offset=part.body_offset,
+                offset=part.offset - 1,
+                body_offset=part.body_offset - 1,
                 length=self._position - part.body_offset,
                 lines=self._lines - part.body_start_lines,
                 header=part.header,
@@ -425,11 +442,10 @@ def _read_fields(header: bytes, limits: MimeLimits) -> _Fields:
                 if parsed and "disposition" not in fields:
                     fields["disposition"], _, fields["disposition_parameters"] = parsed
             case b"transfer-encoding":
-                if token := strip_comments(value).partition(b";")[0].strip():
-                    fields.setdefault("encoding", token)
+                if match := _ENCODING.fullmatch(strip_comments(value)):
+                    fields.setdefault("encoding", match[1])
             case b"language":
-                tags = tuple(tag for piece in strip_comments(value[:1_000]).split(b",") if (tag := piece.strip()))
-                if tags:
+                if tags := tuple(_LANGUAGE.findall(strip_comments(value[:1_000]))):
                     fields.setdefault("languages", tags)
             case b"id" if value:
                 fields.setdefault("id", value)
@@ -441,6 +457,10 @@ def _read_fields(header: bytes, limits: MimeLimits) -> _Fields:
                 fields.setdefault("location", value)
         position = lower.find(b"\ncontent-", end)
     return fields
+
+
+_ENCODING = re.compile(rb"[ \t]*+([!#-'*+\-.0-9A-Z^-~]+)[ \t]*+(?:;.*+)?", re.DOTALL)
+_LANGUAGE = re.compile(rb"[A-Za-z0-9-]+")
 
 
 def _field_end(header: bytes, position: int) -> int:

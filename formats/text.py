@@ -34,9 +34,12 @@ def _replacement(character: str) -> str | None:
     if character in _ALIKE:
         return _ALIKE[character]
     # Marks, variation selectors, and halves of characters that no codec should have let through.
-    if unicodedata.combining(character) or "\ufe00" <= character <= "\ufe0f" or "\ud800" <= character <= "\udfff":
+    if unicodedata.combining(character) or character in _MARKS or "\ufe00" <= character <= "\ufe0f":
         return ""
-    return None
+    return "" if "\ud800" <= character <= "\udfff" else None
+
+
+_MARKS = "\u0f73\u0f75\u0f81"  # decompose to nothing but marks, and are not counted as such
 
 
 def _replace_odd(text: str) -> str:
@@ -51,14 +54,15 @@ def _replace_odd(text: str) -> str:
 def normalise(text: str) -> str:
     """Text without case, accents and other combining marks (NFKD, casefold), each run of white space as one space.
 
-    Apply it to both sides of a comparison. It is idempotent; the result holds no line end and no NUL.
+    Apply it to both sides of a comparison. It is idempotent; the result holds no line end and no NUL. Linear in time:
+    marks go before NFKD sees them, whose ordering of a long run of them is not.
     """
     if "\0" in text:
         text = text.replace("\0", " ")
     if text.isascii():
         folded = text.lower()
     else:
-        folded = unicodedata.normalize("NFKD", text).casefold()
+        folded = unicodedata.normalize("NFKD", _replace_odd(text)).casefold()
         # Folding undoes compositions of its own: "ΐ" becomes three characters.
         folded = _replace_odd(unicodedata.normalize("NFKD", folded))
     words = folded.split()
@@ -133,7 +137,7 @@ class TextLimits:
 
     part: int | None = 262_144
     total: int | None = 1_048_576
-    header: int | None = 65_536  # header fields of the message, and of its parts together
+    header: int | None = 65_536  # header fields of the message, and of its parts together; see MimeLimits.header too
 
     @property
     def octets(self) -> int | None:
@@ -142,7 +146,7 @@ class TextLimits:
 
 
 DEFAULT_TEXT_LIMITS = TextLimits()
-EVERYTHING = TextLimits(None, None, None)
+EVERYTHING = TextLimits(None, 1 << 26, None)  # more characters than an honest message has octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +219,7 @@ def extract_text(read: Callable[[int, int], bytes], root: Part, limits: TextLimi
             target = body
         else:
             target = structure
-        block = part.header
-        whole = part.body_offset - part.offset
-        if len(block) < whole:
-            if limits.header is None:
-                block = read(part.offset, whole)
-            if len(block) < whole:
-                target.complete = False
-        for line in header_lines(block):
+        for line in header_lines(part.header):
             target.add(line)
         if not part.children and _is_text(part):
             _add_part(body, part, read, limits)
@@ -244,12 +241,33 @@ def _add_part(body: _Gathered, part: Part, read: Callable[[int, int], bytes], li
     text = decode_part(part, data)
     if part.subtype.lower() == b"html" and part.type.lower() == b"text":
         text = strip_markup(text)
-    text = normalise(text)
+    text = _normalise_to(text, limits.total)
     if cut:
         # The cut may have gone through a character, an entity or a tag: what comes just before it is not certain.
         text = text[:-64]
         body.complete = False
     body.add(text, limits.part)
+
+
+_PIECE = 262_144
+
+
+def _normalise_to(text: str, limit: int | None) -> str:
+    """normalise() piece by piece, until it has given more than `limit`: one character may become eighteen."""
+    if limit is None or len(text) <= _PIECE or text.isascii():
+        return normalise(text)
+    pieces: list[str] = []
+    size = 0
+    for begin in range(0, len(text), _PIECE):
+        piece = normalise(text[begin : begin + _PIECE])
+        if pieces and pieces[-1].endswith(" "):
+            piece = piece.removeprefix(" ")
+        if piece:
+            pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    return "".join(pieces)
 
 
 def extract_message(message: bytes, limits: TextLimits = DEFAULT_TEXT_LIMITS, mime: MimeLimits = DEFAULT_LIMITS) -> IndexedText:
