@@ -11,12 +11,13 @@ Never logs a secret, a ticket or a key, and keeps none.
 import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..daemon.log import logger
-from ..daemon.rpc import RpcClient, RpcRefused, RpcUnavailable
+from ..daemon.rpc import RpcClient, RpcRefused, RpcUnavailable, call_blocking
 from ..storage.api import AccountId, AccountKeys
 from .api import (
     Attempt,
@@ -189,6 +190,33 @@ class SocketKeyHolder:
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
+
+
+def fetch_queue_key(path: Path, *, wait: float = 30.0) -> tuple[bytes, bytes | None]:
+    """(public, secret or None) of the spool's key, from RUN/keys-smtp.sock or RUN/keys-queue.sock. Blocking, for start-up.
+
+    Tries for `wait` seconds, because `keys` may be starting as well. Raise AuthUnavailable.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            answer = call_blocking(path, "queue_key")
+            break
+        except RpcUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise AuthUnavailable(str(error)) from None
+            time.sleep(0.1)
+        except RpcRefused as error:
+            raise AuthUnavailable(str(error)) from None
+    return _understood(_key_pair, answer)
+
+
+def _key_pair(answer: dict[str, Any]) -> tuple[bytes, bytes | None]:
+    public = decode(answer["public"])
+    secret = decode(answer["secret"]) if "secret" in answer else None
+    if len(public) != 32 or (secret is not None and len(secret) != 32):
+        raise ValueError("not keys")
+    return public, secret
 
 
 def encode(data: bytes) -> str:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from ..daemon.limits import TokenBuckets
 from ..daemon.listener import Listener
 from ..daemon.log import logger
@@ -195,7 +197,10 @@ class KeyServer:
         return keys
 
     async def _op_queue_key(self, role: str, fields: dict[str, Any], connection: RpcConnection) -> dict[str, Any]:
-        return {"secret": encode(self._store.secret(QUEUE_KEY, self._now()))}
+        secret = self._store.secret(QUEUE_KEY, self._now())
+        public = encode(X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw())
+        # Whoever receives mail writes the spool and reads none of it: only `queue` gets the half that opens.
+        return {"public": public, "secret": encode(secret)} if role == "queue" else {"public": public}
 
     async def _op_pepper(self, role: str, fields: dict[str, Any], connection: RpcConnection) -> dict[str, Any]:
         return {"pepper": encode(self._store.secret(PEPPER, self._now()))}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preau.auth.api import AuthUnavailable, CredentialId, Service, SessionId
-from preau.auth.client import SocketKeyHolder, encode
+from preau.auth.client import SocketKeyHolder, decode, encode, fetch_queue_key
 from preau.auth.key_local import LocalKeyHolder, LocalKeySource
 from preau.auth.key_source import BlockingKeySource
 from preau.auth.keys import OPS, KeyServer, KeySettings, create_kek, open_keys
@@ -138,7 +138,15 @@ def test_auth_gets_the_instances_secrets(tmp_path: Path) -> None:
         with pytest.raises(AuthUnavailable):
             await asyncio.to_thread(source.totp_open, OTHER, blob)
         smtp, queue = RpcClient(run / "keys-smtp.sock"), RpcClient(run / "keys-queue.sock")
-        assert await smtp.call("queue_key") == await queue.call("queue_key")
+        both = await queue.call("queue_key")
+        assert await smtp.call("queue_key") == {"public": both["public"]}
+        assert await asyncio.to_thread(fetch_queue_key, run / "keys-queue.sock") == (
+            decode(both["public"]),
+            decode(both["secret"]),
+        )
+        assert await asyncio.to_thread(fetch_queue_key, run / "keys-smtp.sock") == (decode(both["public"]), None)
+        with pytest.raises(AuthUnavailable):
+            await asyncio.to_thread(fetch_queue_key, run / "keys-none.sock", wait=0.0)
         assert len(public_key_of(key)) == 32
         await smtp.close()
         await queue.close()
