@@ -181,6 +181,9 @@ class Administration(Protocol):
         Answers {"added": n, "passwords": {address: app password}, "errors": [[row index, sentence], ...]}.
         """
 
+    def user_password(self, address: str, password: str) -> None:
+        """Set a password; live sessions that used the old one end."""
+
     def user_list(self) -> list[dict[str, Any]]:
         """All accounts."""
 

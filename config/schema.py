@@ -17,6 +17,7 @@ class InstanceSection:
     """What this instance is and where its files lie."""
 
     domain: str = required("main mail domain", form=Form.DOMAIN)
+    domains: tuple[str, ...] = key((), "further mail domains, beside those that accounts were made in", form=Form.DOMAIN)
     hostname: str = key("", "name in greetings and trace headers; empty: the domain", form=Form.TEXT)
     data: Path = key(Path("data"), "folder of accounts, auth.db and traces", form=Form.PATH)
     keys: Path = key(Path("keys"), "folder of the key-encryption key; best on another medium than data", form=Form.PATH)
@@ -102,6 +103,12 @@ class AuthSection:
     backend_seconds: float = key(2.0, "limit of one check by a plug-in", unit=Unit.SECONDS, minimum=0.1)
     sleepers: int = key(200, "attempts made to wait at once", minimum=1)
     sleepers_per_net: int = key(3, "attempts of a network made to wait at once", minimum=1)
+    max_connections: int = key(64, "connections on each socket of auth", minimum=4)
+    max_in_flight: int = key(256, "requests of one connection that wait for their answers", minimum=1)
+    patience: float = key(30.0, "wait for the key holder at the start", unit=Unit.SECONDS, minimum=1)
+    issuer: str = key("Preau", "what authenticator apps show beside the address")
+    idle_days: int = key(90, "an app password not used for so long expires; 0: never", unit=Unit.DAYS)
+    app_passwords: int = key(40, "app passwords of an account", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +184,6 @@ class TracesSection:
     """Connection traces: who signed in, from where, when."""
 
     retention_days: int = key(183, "days that traces are kept", unit=Unit.DAYS, minimum=1)
-    max_file: int = key(67_108_864, "size at which a new file is begun", unit=Unit.OCTETS, minimum=65_536)
 
 
 @dataclass(frozen=True, slots=True)

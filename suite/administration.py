@@ -5,7 +5,6 @@ Owns the choice (decisions.md 4) and the lock that keeps two writers out of auth
 """
 
 import contextlib
-import fcntl
 import inspect
 import os
 import socket
@@ -13,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from ..auth.api import AdminError, Administration
+from ..auth.api import AdminError, Administration, AuthUnavailable
+from ..auth.offline import InUse, hold_lock
 from ..config.schema import Settings
 from ..daemon.rpc import RpcRefused, RpcUnavailable, call_blocking
+from ..storage.api import StoreError
 from .layout import Layout, layout_of
 from .outcome import Refused
 
@@ -47,6 +48,14 @@ class RemoteAdministration:
         return call
 
 
+class _Descriptor:
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def close(self) -> None:
+        os.close(self._number)
+
+
 @contextlib.contextmanager
 def open_administration(settings: Settings) -> Iterator[Administration]:
     """The administration, however it can be had. AdminError and RpcUnavailable inside become Refused."""
@@ -59,10 +68,12 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
 
             check_made(layout)
             check_owned(layout.auth_folder, "auth")
-            with hold(layout.auth_lock, "auth"), make_administration(settings) as administration:
+            with contextlib.closing(_Descriptor(hold_lock(layout.auth_lock))), make_administration(settings) as administration:
                 yield administration
     except AdminError as error:
         raise Refused(str(error)) from None
+    except (InUse, AuthUnavailable, StoreError) as error:
+        raise Refused(f"{error}; try again, or see the log of auth") from None
     except RpcUnavailable as error:
         raise Refused(f"auth does not answer ({error}); see its log, or stop it and try again") from None
 
@@ -80,23 +91,6 @@ def answers(path: Path) -> bool:
         except OSError as error:
             raise Refused(f"{path}: {error.strerror or error}") from None
     return True
-
-
-@contextlib.contextmanager
-def hold(lock: Path, who: str) -> Iterator[None]:
-    """Hold the lock file for as long as the block runs. Raise Refused when another process has it."""
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise Refused(f"{lock}: {error.strerror}") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"{who} is running but does not answer, or another command is at work ({lock} is held)") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def check_made(layout: Layout) -> None:

@@ -9,6 +9,10 @@ import os
 import pwd
 from collections.abc import Iterator
 
+from ..auth.api import Administration, AuthUnavailable
+from ..auth.backends.load import NoBackend
+from ..auth.key_source import KeySource
+from ..auth.offline import InUse
 from ..config.schema import Settings
 from ..daemon.role import Role
 from ..storage.api import ChangeBus, Store, StoreError
@@ -22,11 +26,11 @@ ROLES = ("imap", "delivery")
 @contextlib.contextmanager
 def make_role(settings: Settings, name: str) -> Iterator[Role]:
     """A role of this name. Raise Refused when something it needs is not there."""
-    makers = {"keys": make_keys, "delivery": make_delivery, "imap": make_imap}
+    makers = {"keys": make_keys, "auth": make_auth, "delivery": make_delivery, "imap": make_imap}
     try:
         with makers[name](settings) as role:
             yield role
-    except StoreError as error:
+    except (StoreError, AuthUnavailable, InUse, NoBackend, ValueError) as error:
         raise Refused(f"{name}: {error}") from None
     except OSError as error:
         raise Refused(f"{name}: {error.filename or ''} {error.strerror or error}") from None
@@ -63,6 +67,37 @@ def make_keys(settings: Settings) -> Iterator[Role]:
     layout = layout_of(settings)
     roles = ("auth", *ROLES, "admin")
     yield KeyServer(open_keys(layout.keys_db, layout.kek), key_settings(settings, roles, peer_uids(roles)))
+
+
+@contextlib.contextmanager
+def make_auth(settings: Settings) -> Iterator[Role]:
+    """The role auth."""
+    from ..auth.key_source import BlockingKeySource
+    from ..auth.server import AuthServer
+    from .values import auth_settings
+
+    uids = peer_uids((*ROLES, "admin"))
+    yield AuthServer(auth_settings(settings, ROLES, uids), BlockingKeySource(layout_of(settings).keys_socket("auth")))
+
+
+@contextlib.contextmanager
+def make_administration(settings: Settings) -> Iterator[Administration]:
+    """The administration in this process, while no auth runs; the caller holds the lock."""
+    from ..auth.key_local import LocalKeySource
+    from ..auth.key_source import BlockingKeySource
+    from ..auth.key_store import KeysInUse, open_keys
+    from ..auth.offline import open_administration
+    from .values import admin_settings
+
+    layout = layout_of(settings)
+    with contextlib.ExitStack() as stack:
+        try:
+            source: KeySource = LocalKeySource(stack.enter_context(contextlib.closing(open_keys(layout.keys_db, layout.kek))))
+        except KeysInUse:  # keys runs, auth does not
+            source = BlockingKeySource(layout.keys_socket("auth"))
+        days = settings.traces.retention_days
+        opened = open_administration(layout.auth_db, layout.traces, source, admin_settings(settings), retention_days=days)
+        yield stack.enter_context(opened)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ Owns how it is shown: once, as URI, QR code and recovery codes. Never keeps any 
 """
 
 import io
+from collections.abc import Sequence
 
 import segno
 
@@ -23,17 +24,7 @@ def run_add(invocation: Invocation) -> None:
     address = invocation.arguments.address
     with open_administration(invocation.settings) as administration:
         made = administration.totp_add(address)
-    codes = made["recovery_codes"]
-    invocation.output.answer(
-        made,
-        f"Second factor of {address}, shown this once. Scan with an authenticator app:",
-        "",
-        *render_qr(made["uri"]),
-        made["uri"],
-        "",
-        "Recovery codes, each opens once; print them:",
-        *(f"  {code}" for code in codes),
-    )
+    invocation.output.answer(made, *render_factor(address, made["uri"], made["recovery_codes"]))
 
 
 def run_remove(invocation: Invocation) -> None:
@@ -42,6 +33,19 @@ def run_remove(invocation: Invocation) -> None:
     with open_administration(invocation.settings) as administration:
         administration.totp_remove(address)
     invocation.output.answer({"address": address, "removed": True}, f"{address} has no second factor any more.")
+
+
+def render_factor(address: str, uri: str, recovery_codes: Sequence[str]) -> list[str]:
+    """What the owner is shown, this once."""
+    return [
+        f"Second factor of {address}, shown this once. Scan with an authenticator app:",
+        "",
+        *render_qr(uri),
+        uri,
+        "",
+        "Recovery codes, each opens once; print them:",
+        *(f"  {code}" for code in recovery_codes),
+    ]
 
 
 def render_qr(text: str) -> list[str]:

@@ -15,7 +15,18 @@ from .outcome import Misused, Refused
 
 _BACK = re.compile(r"([0-9]{1,5})(min|h|d)")
 _UNITS = {"min": 60, "h": 3600, "d": 86_400}
-_FIRST = ("time", "event", "service", "result", "reason", "network", "client", "reference")
+_COLUMNS = {
+    "t": "TIME",
+    "ev": "EVENT",
+    "address": "ADDRESS",
+    "svc": "SERVICE",
+    "cred": "CREDENTIAL",
+    "net": "NETWORK",
+    "why": "WHY",
+    "cli": "CLIENT",
+    "ref": "REF",
+}
+_HIDDEN = frozenset({"v", "seq", "prev", "acct", "sid", "tls", "mech"})
 
 _EXAMPLES = """\
   preau traces show marie.durand@ecole.example --since 7d
@@ -75,9 +86,7 @@ def parse_since(text: str, now: int) -> int:
 
 
 def _show(invocation: Invocation, rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    names = dict.fromkeys(
-        [*(name for name in _FIRST if any(name in row for row in rows)), *(name for row in rows for name in row)]
-    )
-    hidden = {"v", "seq", "prev", "host", "hash"}
-    columns = {name: name.replace("_", " ").upper() for name in names if name not in hidden}
+    present = {name for row in rows for name in row} - _HIDDEN
+    columns = {name: heading for name, heading in _COLUMNS.items() if name in present}
+    columns |= {name: name.upper() for name in sorted(present - set(_COLUMNS))}
     invocation.output.table(rows, columns, empty=empty)

@@ -16,6 +16,7 @@ from .accounts import delete_store
 from .administration import open_administration
 from .invocation import Invocation, Verbs
 from .outcome import Misused, Refused
+from .totp import render_factor
 
 _BATCH_ROWS = 200
 _BATCH_OCTETS = 40_000  # of JSON: a frame to auth has 65,536
@@ -38,6 +39,8 @@ def add_verbs(verbs: Verbs) -> None:
     add.add_argument("--password-stdin", action="store_true", help="read the password, one line, from standard input")
     add.add_argument("--second-factor", choices=("none", "totp"), default="none", help="with totp, mail wants app passwords")
     add.add_argument("--admin", action="store_true", help="an administrator of the instance")
+    password = _with_address(group.add("password", run_password, "set the password of an account; its sessions end"))
+    password.add_argument("--password-stdin", action="store_true", required=True, help="read it, one line, from standard input")
     importing = group.add("import", run_import, f"make accounts from a CSV file: address,name[,...] of {', '.join(COLUMNS)}")
     importing.add_argument("file", metavar="FILE.csv", type=Path)
     importing.add_argument(
@@ -69,8 +72,17 @@ def run_add(invocation: Invocation) -> None:
             admin=arguments.admin,
         )
     address = made.get("address", arguments.address)
+    factor = render_factor(address, made["uri"], made["recovery_codes"]) if "uri" in made else []
     hint = f"It has no password: give it an app password with `preau app-password add {address} --label NAME`."
-    invocation.output.answer(made, f"{address} is there.", *([] if password else [hint]))
+    invocation.output.answer(made, f"{address} is there.", *([] if password else [hint]), *factor)
+
+
+def run_password(invocation: Invocation) -> None:
+    """Set a password."""
+    address, password = invocation.arguments.address, invocation.read_secret("new password")
+    with open_administration(invocation.settings) as administration:
+        administration.user_password(address, password)
+    invocation.output.answer({"address": address, "password": True}, f"{address} has a new password; its sessions end now.")
 
 
 def run_import(invocation: Invocation) -> None:

@@ -6,6 +6,7 @@ Owns the renames. Pure; a test compares both sides, so that no bound of a part i
 import dataclasses
 from typing import Any, TypeVar
 
+from ..auth.admin import AdminSettings
 from ..auth.backends.load import BackendSettings
 from ..auth.engine import EngineSettings
 from ..auth.keys import KeySettings
@@ -13,11 +14,13 @@ from ..auth.policies.account_rate import AccountRateSettings
 from ..auth.policies.chain import PolicySettings
 from ..auth.policies.net_rate import NetRateSettings
 from ..auth.policies.tls import TlsSettings
+from ..auth.server import AuthSettings
 from ..config.schema import Settings
 from ..imap.settings import ImapSettings
 from ..smtp.delivery import DeliverySettings
 from ..smtp.modes import SessionLimits
 from ..storage.api import StoreLimits
+from .layout import layout_of
 
 T = TypeVar("T")
 
@@ -48,10 +51,34 @@ def engine_settings(settings: Settings) -> EngineSettings:
     return fill(
         EngineSettings,
         settings.auth,
+        domains=(settings.instance.domain, *settings.instance.domains),
         default_domain=settings.instance.domain if settings.auth.default_domain else "",
         expand=settings.limits.expand,
         policies=policy_settings(settings),
         backends=tuple(BackendSettings(each.use, each.options, each.domains) for each in settings.auth.backends),
+    )
+
+
+def admin_settings(settings: Settings) -> AdminSettings:
+    """What operators may do in auth."""
+    return fill(AdminSettings, settings.auth)
+
+
+def auth_settings(settings: Settings, roles: tuple[str, ...], uids: dict[str, frozenset[int]]) -> AuthSettings:
+    """The role auth."""
+    layout = layout_of(settings)
+    return fill(
+        AuthSettings,
+        settings.auth,
+        run=layout.run,
+        database=layout.auth_db,
+        lock=layout.auth_lock,
+        traces=layout.traces,
+        roles=roles,
+        uids=uids,
+        retention_days=settings.traces.retention_days,
+        engine=engine_settings(settings),
+        admin=admin_settings(settings),
     )
 
 

@@ -16,6 +16,12 @@ def free_base() -> Callable[[], int]:
     return lambda: next(_BASES)
 
 
+@pytest.fixture(scope="module")
+def module_base() -> int:
+    """One for a whole module."""
+    return next(_BASES)
+
+
 def _bases() -> Iterator[int]:
     # Workers of xdist start apart; blocks are 1,000 apart as decided, with odd offsets from one another.
     worker = int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", "0"))) or 0)

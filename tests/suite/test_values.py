@@ -18,9 +18,11 @@ MADE = {
     "imap": values.imap_settings,
     "delivery": values.delivery_settings,
     "auth": values.engine_settings,
+    "admin": values.admin_settings,
+    "auth role": lambda settings: values.auth_settings(settings, ("imap",), {}),
     "keys": lambda settings: values.key_settings(settings, ("imap",), {}),
 }
-NOT_SETTINGS = {"run", "roles", "uids"}  # places and wiring
+NOT_SETTINGS = {"run", "roles", "uids", "database", "lock", "traces"}  # places and wiring
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -66,13 +68,13 @@ def test_every_bound_has_a_key(part: str) -> None:
     assert [name for name in before if before[name] == after[name] and name.rpartition(".")[2] not in NOT_SETTINGS] == []
 
 
-@pytest.mark.parametrize("part", ["store", "policy", "imap", "delivery", "auth"])
+@pytest.mark.parametrize("part", ["store", "policy", "imap", "delivery", "auth", "admin"])
 def test_the_defaults_are_the_parts_own(part: str) -> None:
     """Said twice, so held equal here; what follows from the domain is the exception."""
     made = MADE[part](DEFAULT)
     own = leaves(type(made)())
     mine = leaves(made)
-    derived = {"hostname", "domain", "default_domain"}
+    derived = {"hostname", "domain", "domains", "default_domain"}
     assert {name: value for name, value in mine.items() if name not in derived} == {
         name: tuple(value) if isinstance(value, list) else value for name, value in own.items() if name not in derived
     }
