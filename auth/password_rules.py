@@ -88,7 +88,9 @@ def _is_sequence(folded: str) -> bool:
 
 
 def _is_common(folded: str) -> bool:
-    for text in (folded, folded.translate(_LEET)):
+    # Digits and signs around a word first: in `M0tDeP@sse2026!` the 0 is a letter, the 2026 is not.
+    core = folded.strip("".join(character for character in folded if not character.isalpha()))
+    for text in (folded, core.translate(_LEET)):
         letters = "".join(character for character in text if character.isalpha())
         if letters in _COMMON or not letters:
             return True

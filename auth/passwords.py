@@ -236,6 +236,8 @@ def _refuse_costly(scheme: Any, text: str) -> None:
         parsed = scheme.from_string(text)
     except (ValueError, TypeError):
         raise InvalidHash(f"malformed {scheme.name}") from None
+    if getattr(parsed, "checksum", "") is None:
+        raise InvalidHash(f"{scheme.name}: settings without a hash")
     rounds = getattr(parsed, "rounds", None) or 0
     if scheme.name == "argon2":
         too_much = parsed.memory_cost * rounds > _MAX_ARGON2 or parsed.parallelism > 16
