@@ -13,6 +13,9 @@ from typing import NamedTuple
 MAX_ADDRESSES = 10_000
 """Of one list; those behind are left out."""
 
+MAX_OCTETS = 262_144
+"""Of one list that are looked at."""
+
 # ENVELOPE marks groups by an absent host and an absent mailbox, so neither may lack in an address that is none. These are
 # the words that other servers put there too.
 MISSING_MAILBOX = b"MISSING_MAILBOX"
@@ -47,7 +50,7 @@ _FOLDED = re.compile(rb"\r?\n")
 
 def parse_addresses(value: bytes, limit: int = MAX_ADDRESSES) -> list[Address]:
     """The addresses of an unfolded field value, groups as ENVELOPE shows them."""
-    return list(_addresses(value, limit))
+    return list(_addresses(value[:MAX_OCTETS], limit))
 
 
 def _addresses(value: bytes, limit: int) -> Iterator[Address]:
@@ -77,7 +80,7 @@ def _addresses(value: bytes, limit: int) -> Iterator[Address]:
             address = element.address()
             if address is not None:
                 yield address
-                limit -= 1
+            limit -= 1  # for empty ones as well
             if element.closes_group and group:
                 group = False
                 yield _GROUP_END

@@ -81,20 +81,14 @@ _CODECS.update({f"cp{n}": f"cp{n}" for n in (437, 850, 852, 855, 858, 860, 863, 
 _CODECS.update({f"ibm{n}": f"cp{n}" for n in (437, 850, 852, 855, 858, 866)})
 _CODECS["windows874"] = "cp874"
 
-_UNDECLARED = frozenset({"", "usascii", "ascii", "ansix341968", "iso646us", "8bit", "unknown", "unknown8bit", "xunknown"})
 _NOT_NAME = re.compile(r"[^0-9a-z]+")
 _HOLES = re.compile(rb"[\x81\x8d\x8f\x90\x9d]+")  # what windows-1252 leaves open
 _SHIFTS = re.compile(rb"[\x00\x0e\x1b+~]")  # ASCII octets that mean more in utf-16, iso-2022, utf-7 or hz
 
 
 def find_codec(charset: str) -> str | None:
-    """The Python codec for a charset name of a message, or None: unknown, or plainly ASCII."""
+    """The Python codec for a charset name of a message, or None: unknown, none, or ASCII."""
     return _CODECS.get(_NOT_NAME.sub("", charset[:64].lower()))
-
-
-def is_known(charset: str) -> bool:
-    """Whether text in this charset is decoded as declared (ASCII and no name at all count as known)."""
-    return find_codec(charset) is not None or _NOT_NAME.sub("", charset[:64].lower()) in _UNDECLARED
 
 
 def decode_charset(data: bytes, charset: str = "") -> str:
