@@ -51,6 +51,7 @@ class _Listing:
     """What lies in a mailbox's directory: base name -> (subdirectory, name)."""
 
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    doubles: list[tuple[str, str]] = field(default_factory=list)  # names in new/ of files that are in cur/ as well
     mtimes: tuple[int, int] = (0, 0)
 
 
@@ -82,6 +83,8 @@ def _look_once(context: MailContext, mailbox: MailboxId, directory: Path) -> boo
     differences = _compare(context, mailbox, listing)
     unknown, waiting = without_young(context, directory, differences.unknown)
     changed = False
+    if doubles := _distinct(directory, listing):
+        changed |= _adopt(context, mailbox, directory, doubles, rename=True)
     for begin in range(0, len(unknown), _AT_ONCE):
         changed |= _adopt(context, mailbox, directory, unknown[begin : begin + _AT_ONCE])
     if differences.missing:
@@ -105,7 +108,10 @@ def _list(directory: Path) -> _Listing:
             raise atomic.unavailable(error, directory / part) from error
         for name in names:
             if not name.startswith("."):
-                listing.files[name.partition(INFO)[0]] = (part, name)
+                base = name.partition(INFO)[0]
+                if part == "cur" and base in listing.files and listing.files[base][0] == "new":
+                    listing.doubles.append(listing.files[base])
+                listing.files[base] = (part, name)
     return listing
 
 
@@ -132,6 +138,22 @@ def _compare(context: MailContext, mailbox: MailboxId, listing: _Listing) -> _Di
                 found.renamed.append((number, base, flags))
     found.unknown = [there for base, there in files.items() if base not in known and base not in leaving]
     return found
+
+
+def _distinct(directory: Path, listing: _Listing) -> list[tuple[str, str]]:
+    """Of files in new/ whose name is in cur/ too, those that are others: a crash may leave one file under both."""
+    others = []
+    for part, name in listing.doubles:
+        twin = listing.files[name.partition(INFO)[0]]
+        try:
+            same = os.path.samestat(os.lstat(directory / part / name), os.lstat(directory / twin[0] / twin[1]))
+        except OSError:
+            continue
+        if same:
+            atomic.unlink(directory / part / name)
+        else:
+            others.append((part, name))
+    return others
 
 
 def without_young(context: MailContext, directory: Path, unknown: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], bool]:
@@ -166,11 +188,13 @@ def _settle(context: MailContext, mailbox: MailboxId, listing: _Listing, waiting
 # New files
 
 
-def _adopt(context: MailContext, mailbox: MailboxId, directory: Path, files: Sequence[tuple[str, str]]) -> bool:
+def _adopt(
+    context: MailContext, mailbox: MailboxId, directory: Path, files: Sequence[tuple[str, str]], *, rename: bool = False
+) -> bool:
     adoptees: list[Adoptee] = []
     for part, name in files:
         try:
-            adoptee = prepare(context, directory, part, name)
+            adoptee = prepare(context, directory, part, name, rename=rename)
         except (StoreError, FileNotFoundError) as error:
             log.warning("a file is not taken in", extra={"account": context.account, "error": str(error)})
             continue

@@ -37,8 +37,10 @@ class Adoptee:
     derived: Derived
 
 
-def prepare(context: MailContext, directory: Path, part: str, name: str) -> Adoptee | None:
+def prepare(context: MailContext, directory: Path, part: str, name: str, *, rename: bool = False) -> Adoptee | None:
     """Look into a file and bring it under a name in cur/ that a row can hold; None for what is no message.
+
+    `rename`: under another name in any case, because a second file has this one.
 
     Raise FileNotFoundError (it went), Unavailable.
     """
@@ -53,7 +55,7 @@ def prepare(context: MailContext, directory: Path, part: str, name: str) -> Adop
     dek = None if found.dek is None or context.wrapping is None else context.wrapping.wrap(found.dek)
     email_id = own.email_id if own else new_email_id()
     delivery = own.delivery if own else None
-    if not is_plain_base(base):
+    if rename or not is_plain_base(base):
         base = context.new_base(size=size, email_id=email_id, delivery=delivery)
     flags &= NAMED_FLAGS
     final = directory / "cur" / file_name(base, flags)

@@ -18,7 +18,7 @@ from .index_reader import Row, select
 from .index_schema import LF_ENDS, SEALED
 from .mail_context import MailContext, new_email_id
 from .mail_fetch import open_row
-from .maildir import INFO, split_name
+from .maildir import INFO, file_name, split_name
 from .seal import InvalidSeal
 
 _AT_ONCE = 500
@@ -47,16 +47,18 @@ def _check_names(context: MailContext, report: Report, mailbox: MailboxId, name:
         for file in os.listdir(directory / part):
             if not file.startswith("."):
                 files.setdefault(file.partition(INFO)[0], []).append(directory / part / file)
-    for paths in files.values():
-        if len(paths) > 1:
-            extra = paths[1:]
-            report.add("two files of one name", name, extra[0].name, partial(_give_names, context, directory, extra))
     with context.db.snapshot() as connection:
         bounds = (mailbox << 32, mailbox << 32 | 0xFFFFFFFF)
-        known = {base for (base,) in select(connection, "SELECT fname FROM msg WHERE id BETWEEN ? AND ?", bounds)}
+        known: dict[str, int] = dict(select(connection, "SELECT fname, fflags FROM msg WHERE id BETWEEN ? AND ?", bounds))
         leaving = {
             base for (base,) in select(connection, "SELECT fname FROM unlink WHERE dir = ?", (context.directory_name(mailbox),))
         }
+    for base, paths in files.items():
+        if len(paths) > 1:
+            # The one that the row means stays: it has the name the row expects.
+            expected = directory / "cur" / file_name(base, known.get(base, 0))
+            paths = sorted(paths, key=expected.__ne__)
+            report.add("two files of one name", name, paths[1].name, partial(_give_names, context, directory, paths[1:]))
     missing = [base for base in known if base not in files]
     unknown = [
         (paths[0].parent.name, paths[0].name) for base, paths in files.items() if base not in known and base not in leaving

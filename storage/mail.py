@@ -38,7 +38,7 @@ from .mail_text import MailText
 from .mail_unlink import remove_files
 from .mail_writer import SealedMessageWriter
 from .open_mailbox import SMALL, SharedMailbox
-from .sidecar import Sidecars
+from .sidecar import UIDLIST, Sidecars
 
 _LOOK_EVERY = 1.0
 
@@ -61,6 +61,9 @@ class FileMail:
         context = self._context
         if context.reader.rows("SELECT 1 FROM unlink LIMIT 1"):
             context.background.submit(("unlink", context.account), lambda: remove_files(context))
+        for mailbox, name in context.reader.rows("SELECT id, dir FROM mailbox"):
+            if not (context.directory_path(name) / UIDLIST).exists():
+                context.sidecars.changed(mailbox)
         if context.reader.rows("SELECT 1 FROM trash LIMIT 1"):
             context.background.submit(("trash", context.account), lambda: mail_mailboxes.empty_trash(context))
 

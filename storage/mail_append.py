@@ -39,7 +39,6 @@ def append(
     rows: list[MessageRow] = []
     saved = now()
     for draft, writer in zip(drafts, writers, strict=True):
-        writer.finish()
         rows.append(_row(context, mailbox, draft, writer, saved))
     placed: list[Path] = []
     try:
@@ -65,6 +64,8 @@ def append(
 def _own_writer(draft: Draft) -> SealedMessageWriter:
     if not isinstance(draft.writer, SealedMessageWriter):
         raise TypeError("a draft of another store")
+    if not draft.writer.ready:
+        raise ValueError("a draft is not finished, or was appended before")
     return draft.writer
 
 

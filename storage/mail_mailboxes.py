@@ -48,8 +48,6 @@ def make_defaults(context: MailContext) -> None:
     if context.reader.rows("SELECT 1 FROM mailbox LIMIT 1"):
         return
     context.db.transact(change)
-    for (mailbox,) in context.reader.rows("SELECT id FROM mailbox"):
-        context.sidecars.changed(mailbox)
     context.sidecars.changed_list()
 
 

@@ -17,6 +17,8 @@ from .index_schema import SEALED
 from .mail_derive import Derivation, Derived
 from .seal import SealKind, SealWriter
 
+_OPEN, _FINISHED, _TAKEN, _ABORTED = range(4)
+
 
 class SealedMessageWriter:
     """The MessageWriter of the file store; with `public_key` None the file is plain. One thread at a time."""
@@ -42,8 +44,7 @@ class SealedMessageWriter:
         self.derived: Derived | None = None
         self._limit = limit
         self._room = room
-        self._taken = False
-        self._finished = False
+        self._state = _OPEN
         self._derivation: Derivation = Derivation() if twin is None else twin._derivation
         self._file = NewFile(tmp / f"m{secrets.token_hex(12)}")
         self._sealed: SealWriter | None = None
@@ -65,13 +66,18 @@ class SealedMessageWriter:
         return None if self._sealed is None else self._sealed.dek
 
     @property
+    def ready(self) -> bool:
+        """Whether it may be appended: finished, and neither appended nor thrown away before."""
+        return self._state == _FINISHED
+
+    @property
     def path(self) -> Path:
         """Where the file lies now."""
         return self._file.path
 
     def write(self, data: bytes) -> None:
         """Add octets. Raise TooLarge, OverQuota, Unavailable."""
-        if self._finished:
+        if self._state != _OPEN:
             raise ValueError("the message is finished")
         offset = self.size - len(self.prefix)
         self._grow(len(data))
@@ -88,26 +94,24 @@ class SealedMessageWriter:
 
     def finish(self) -> None:
         """Flush to disk. Raise Unavailable. A second call does nothing."""
-        if self._finished:
+        if self._state != _OPEN:
             return
-        self._finished = True
         if self._sealed is not None:
             self._sealed.finish()
         self._file.sync()
         self.derived = self._derivation.finish(self.size - len(self.prefix))
+        self._state = _FINISHED
 
     def publish(self, final: Path) -> None:
-        """Give the file its name; the caller flushes the directory. Raise ValueError (not finished, appended before)."""
-        if not self._finished or self._taken:
-            raise ValueError("a draft is not finished, or was appended before")
+        """Give the file its name; the caller flushes the directory. Only when it is `ready`. Raise Unavailable."""
         self._file.publish(final, fsync_dir=False)
-        self._taken = True
+        self._state = _TAKEN
         self._forget.detach()
 
     def abort(self) -> None:
         """Throw away. Does nothing after an append took it."""
-        if not self._taken:
-            self._finished = True
+        if self._state != _TAKEN:
+            self._state = _ABORTED
             self._forget.detach()
             self._file.abort()
 

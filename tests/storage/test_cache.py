@@ -46,7 +46,9 @@ def test_fields_come_as_they_stand_in_their_order(names: tuple[bytes, ...], expe
     assert select_fields(HEADER, {name.lower() for name in names}) == expected
 
 
-line = st.tuples(st.sampled_from([*CACHED_NAMES[:8], b"X-Mine", b"received"]), st.sampled_from([b"", b" v", b" a\r\n b", b"\xff"]))
+line = st.tuples(
+    st.sampled_from([*CACHED_NAMES[:8], b"X-Mine", b"received"]), st.sampled_from([b"", b" v", b" a\r\n b", b"\xff"])
+)
 
 
 @given(st.lists(line, max_size=12), st.sets(st.sampled_from(CACHED_NAMES[:8]), max_size=5))

@@ -116,7 +116,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("harm", "expected"), CASES)
-def test_what_is_wrong_is_found_and_mended(root: Path, sealing: bool, harm: Callable[[Files], None], expected: set[str]) -> None:
+def test_what_is_wrong_is_found_and_mended(
+    root: Path, sealing: bool, harm: Callable[[Files], None], expected: set[str]
+) -> None:
     with opened(root, sealing=sealing) as files:
         files.settle()
         harm(files)

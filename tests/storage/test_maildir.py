@@ -37,9 +37,7 @@ def base(**changes: object) -> str:
 
 def test_our_names_tell_what_a_rebuild_needs() -> None:
     name = base(delivery=TWIN)
-    assert name == (
-        "1764040000.preau-M000123P4711Q9E0000000000f1a2b3D000102030405060708090a0b.mail-example-org,S=2048,W=2048"
-    )
+    assert name == ("1764040000.preau-M000123P4711Q9E0000000000f1a2b3D000102030405060708090a0b.mail-example-org,S=2048,W=2048")
     own = parse_base(name)
     assert own is not None
     assert (own.time, own.email_id, own.delivery, own.size) == (1_764_040_000, 0xF1A2B3, TWIN, 2048)

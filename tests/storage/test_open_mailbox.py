@@ -62,7 +62,9 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("harm", [damage, lambda path: path.write_bytes(b""), lambda path: path.unlink()], ids=["bit", "empty", "gone"])
+@pytest.mark.parametrize(
+    "harm", [damage, lambda path: path.write_bytes(b""), lambda path: path.unlink()], ids=["bit", "empty", "gone"]
+)
 def test_a_snapshot_that_does_not_read_is_made_again(files: Files, harm: object) -> None:
     before = fill(files)
     path = files.paths.snapshot(files.inbox)

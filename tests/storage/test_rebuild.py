@@ -130,7 +130,9 @@ def test_the_lost_uids_of_removed_messages_are_remembered(tmp_path: Path) -> Non
             ),
             id="other types",
         ),
-        pytest.param(lambda path: path.write_text(json.dumps({"kind": "mailbox", "name": "INBOX", "id": 1})), id="another's name"),
+        pytest.param(
+            lambda path: path.write_text(json.dumps({"kind": "mailbox", "name": "INBOX", "id": 1})), id="another's name"
+        ),
     ],
 )
 def test_a_damaged_description_costs_no_message(tmp_path: Path, harm: Callable[[Path], object]) -> None:

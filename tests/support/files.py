@@ -17,7 +17,9 @@ from store_contract import ANNE, KEYS
 class Files:
     """One store with Anne's account open, and what a test may do behind its back."""
 
-    def __init__(self, root: Path, *, sealing: bool = True, bus: ChangeBus | None = None, keys: AccountKeys = KEYS[ANNE]) -> None:
+    def __init__(
+        self, root: Path, *, sealing: bool = True, bus: ChangeBus | None = None, keys: AccountKeys = KEYS[ANNE]
+    ) -> None:
         """Open it."""
         self.root = root
         self.sealing = sealing
@@ -55,7 +57,9 @@ class Files:
 
 
 @contextmanager
-def opened(root: Path, *, sealing: bool = True, bus: ChangeBus | None = None, keys: AccountKeys = KEYS[ANNE]) -> Iterator[Files]:
+def opened(
+    root: Path, *, sealing: bool = True, bus: ChangeBus | None = None, keys: AccountKeys = KEYS[ANNE]
+) -> Iterator[Files]:
     """A store for the length of a block."""
     files = Files(root, sealing=sealing, bus=bus, keys=keys)
     try:

@@ -1,0 +1,210 @@
+"""Whatever stops a process, and wherever: what was acknowledged is there, and what was removed stays removed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from files import Files, opened
+from preau.storage import adoption, atomic, mail_writer
+from preau.storage.api import FlagOp, Uid
+from preau.storage.check import verify_account
+from store_contract import ANNE, KEYS, MIXED, PLAIN, append, flags_of, read, write_draft
+
+SUPPORT = Path(__file__).parent.parent / "support"
+
+# Appends, copies, flags and removes without end; a line on stdout for each thing that was acknowledged.
+VICTIM = """
+import sys
+sys.path.insert(0, {support!r})
+from pathlib import Path
+from files import Files
+from preau.storage.api import FlagOp, Uid
+from store_contract import append
+files = Files(Path({root!r}))
+archive = files.mail.find("Archive").id
+for number in range(100_000):
+    uid = append(files.mail, files.inbox, b"Subject: %d\\r\\n\\r\\nbody %d\\r\\n" % (number, number))
+    print("in", uid, number, flush=True)
+    if number % 5 == 1:
+        files.mail.store_flags(files.inbox, [uid], FlagOp.ADD, frozenset({{"\\\\Flagged", "Mot"}}))
+        print("flag", uid, number, flush=True)
+    if number % 5 == 2:
+        files.mail.store_flags(files.inbox, [uid], FlagOp.ADD, frozenset({{"\\\\Deleted"}}))
+        files.mail.expunge(files.inbox, [uid])
+        print("out", uid, number, flush=True)
+    if number % 5 == 3:
+        moved = files.mail.move(files.inbox, [uid], archive).destination[0]
+        print("moved", moved, number, flush=True)
+"""
+
+
+def run_and_kill(root: Path, lines: int) -> list[list[str]]:
+    script = VICTIM.format(support=str(SUPPORT), root=str(root))
+    with subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = []
+        for line in process.stdout:
+            told.append(line.split())
+            if len(told) == lines:
+                os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    return [words for words in told if len(words) == 3]
+
+
+def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption, "YOUNG", 0)
+    inbox: dict[int, bytes] = {}
+    archive: dict[int, bytes] = {}
+    flagged: set[int] = set()
+    last = 0
+    for lines in (9, 40, 77):
+        for word, uid, number in run_and_kill(tmp_path, lines):
+            body = b"Subject: %s\r\n\r\nbody %s\r\n" % (number.encode(), number.encode())
+            match word:
+                case "in":
+                    inbox[int(uid)] = body
+                    last = int(uid)
+                case "flag":
+                    flagged.add(int(uid))
+                case "out":
+                    del inbox[int(uid)]
+                case "moved":
+                    del inbox[last]
+                    archive[int(uid)] = body
+        with opened(tmp_path) as files:
+            archived = files.mail.find("Archive").id
+            files.settle()
+            for mailbox, expected in ((files.inbox, inbox), (archived, archive)):
+                view = files.mail.open(mailbox)
+                found = {uid: read(files.mail, mailbox, Uid(uid)) for uid in view.uids}
+                # One change may have been committed and not told: its answer died with the process.
+                assert expected.items() - found.items() <= set(list(expected.items())[-1:])
+                assert len(found.keys() - expected.keys()) <= 1
+                view.close()
+            view = files.mail.open(files.inbox)
+            told = flags_of(view)
+            assert all({"\\Flagged", "Mot"} <= told[uid] for uid in flagged if uid in told)
+            inbox = {uid: read(files.mail, files.inbox, Uid(uid)) for uid in view.uids}
+            view.close()
+            view = files.mail.open(archived)
+            archive = {uid: read(files.mail, archived, Uid(uid)) for uid in view.uids}
+            view.close()
+            for mailbox in (files.inbox, archived):
+                adoption.look(files.context, mailbox)
+        wrong = [finding.kind for finding in verify_account(tmp_path, ANNE, KEYS[ANNE], sealing=True)]
+        assert set(wrong) <= {"search text of no message", "cached rows of no message", "sidecar behind"}
+        verify_account(tmp_path, ANNE, KEYS[ANNE], sealing=True, repair=True)
+
+
+class Crash(BaseException):
+    """The power goes off."""
+
+
+NAMES = ("open", "write", "fdatasync", "fsync", "rename", "link", "unlink", "mkdir")
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
+    """Have the step-th system call from here on not happen, nor any after it."""
+    calls: list[str] = []
+
+    def cut(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object, **named: object) -> object:
+            calls.append(name)
+            if len(calls) > step:
+                raise Crash
+            return call(*arguments, **named)
+
+        return run
+
+    for name in NAMES:
+        monkeypatch.setattr(atomic.system, name, cut(name, getattr(atomic.system, name)), raising=False)
+    return calls
+
+
+def do_append(files: Files) -> None:
+    files.mail.append(files.inbox, [write_draft(files.mail, MIXED), write_draft(files.mail, PLAIN)])
+
+
+def do_copy(files: Files) -> None:
+    files.mail.copy(files.inbox, [Uid(1), Uid(2)], files.mail.find("Archive").id)
+
+
+def do_move(files: Files) -> None:
+    files.mail.move(files.inbox, [Uid(1), Uid(2)], files.mail.find("Archive").id)
+
+
+def do_create(files: Files) -> None:
+    files.mail.create("a/b")
+
+
+def do_delete(files: Files) -> None:
+    files.mail.delete("Junk")
+
+
+def do_adopt(files: Files) -> None:
+    adoption.look(files.context, files.inbox)
+
+
+@pytest.mark.parametrize("action", [do_append, do_copy, do_move, do_create, do_delete, do_adopt])
+def test_power_cut_between_any_two_system_calls(tmp_path: Path, action: Callable[[Files], None]) -> None:
+    step = 0
+    while True:
+        root = tmp_path / str(step)
+        files = Files(root)
+        append(files.mail, files.inbox, PLAIN)
+        append(files.mail, files.inbox, MIXED)
+        files.settle()
+        if action is do_adopt:
+            files.put("1.a", PLAIN)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(files.store.background, "submit", lambda *arguments, **named: None)
+            monkeypatch.setattr(mail_writer, "_abort", lambda file, process: None)  # the dead tidy nothing up
+            crash_at(monkeypatch, step)
+            try:
+                action(files)
+                done = True
+            except Crash:
+                done = False
+        check_after(root, action, done)
+        files.close()
+        if done:
+            break
+        step += 1
+    assert step > 3
+
+
+def check_after(root: Path, action: Callable[[Files], None], done: bool) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(adoption, "YOUNG", 0)
+        with opened(root) as files:
+            archive = files.mail.find("Archive").id
+            for mailbox in (files.inbox, archive):
+                adoption.look(files.context, mailbox)
+            files.settle()
+            contents = {}
+            for mailbox in (files.inbox, archive):
+                view = files.mail.open(mailbox)
+                contents[mailbox] = [read(files.mail, mailbox, Uid(uid)) for uid in view.uids]
+                view.close()
+            both = contents[files.inbox] + contents[archive]
+            assert {PLAIN, MIXED} <= set(both)
+            if action is not do_move:
+                assert contents[files.inbox][:2] == [PLAIN, MIXED]
+            if done:
+                assert len(both) == {do_append: 4, do_copy: 4, do_adopt: 3}.get(action, 2)
+            assert len(both) <= 4
+            append(files.mail, files.inbox)
+            files.mail.store_flags(files.inbox, [Uid(1)], FlagOp.ADD, frozenset({"\\Seen"}))
+            files.settle()
+        wrong = verify_account(root, ANNE, KEYS[ANNE], sealing=True)
+        assert {finding.kind for finding in wrong} <= {
+            "directory without mailbox",
+            "cached rows of no message",
+            "search text of no message",
+        }
