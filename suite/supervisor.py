@@ -147,7 +147,7 @@ class Supervisor:
         for stage in sorted({kept.program.stage for kept in self._kept}):
             group = [kept for kept in self._kept if kept.program.stage == stage]
             keepers += [asyncio.create_task(self._keep(kept, notify)) for kept in group]
-            ready = asyncio.gather(*(kept.ready.wait() for kept in group))
+            ready = asyncio.create_task(_all_ready(group))
             ended = [asyncio.create_task(event.wait()) for event in (self._stopping, self._failed)]
             waited: set[asyncio.Future[Any]] = {ready, *ended}
             await asyncio.wait(waited, timeout=self._times.start, return_when=asyncio.FIRST_COMPLETED)
@@ -278,6 +278,11 @@ class Supervisor:
     def _remove_ready_file(self) -> None:
         if self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
+
+
+async def _all_ready(group: Sequence[_Kept]) -> None:
+    for kept in group:
+        await kept.ready.wait()
 
 
 DRAINING = 2

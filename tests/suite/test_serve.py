@@ -17,6 +17,7 @@ from command import preau
 from instance import DOMAIN, Instance, command_of, descendants, is_gone, make_instance, serving, wait_for
 
 MARIE = f"marie.durand@{DOMAIN}"
+SMALL = "[imap]\nworkers = 1\n"
 LETTER = f"From: a@b.example\r\nTo: {MARIE}\r\nSubject: {{}}\r\n\r\nBonjour.\r\n"
 
 
@@ -31,7 +32,7 @@ def make_people(instance: Instance) -> str:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, module_base: int) -> Iterator[tuple[Instance, str, int]]:
     """An instance that serves, Marie's app password, the supervisor's pid."""
-    instance = make_instance(tmp_path_factory.mktemp("serve") / "i", module_base)
+    instance = make_instance(tmp_path_factory.mktemp("serve") / "i", module_base, settings="[auth]\npatience = 3\n")
     password = make_people(instance)
     with serving(instance) as process:
         yield instance, password, process.pid
@@ -53,7 +54,7 @@ def signed_in(instance: Instance, password: str) -> Iterator[imaplib.IMAP4_SSL]:
     finally:
         with contextlib.suppress(OSError, imaplib.IMAP4.error):
             client.logout()
-        client.shutdown()
+        client.sock.close()
 
 
 def role_pids(supervisor: int, role: str) -> list[int]:
@@ -80,7 +81,7 @@ def test_a_message_goes_in_and_comes_out(running: tuple[Instance, str, int]) -> 
         _, (found,) = client.search(None, "SUBJECT", "aller")
         (number,) = found.split()
         _, fetched = client.fetch(number.decode(), "(BODY.PEEK[])")
-        assert fetched[0] is not None
+        assert isinstance(fetched[0], tuple)
         assert fetched[0][1].endswith(b"Subject: aller\r\n\r\nBonjour.\r\n")
 
 
@@ -168,7 +169,7 @@ def test_a_killed_role_comes_back(role: str, running: tuple[Instance, str, int])
 
 
 def test_sigterm_leaves_nothing_behind(tmp_path: Path, free_base: Callable[[], int]) -> None:
-    instance = make_instance(tmp_path / "i", free_base())
+    instance = make_instance(tmp_path / "i", free_base(), settings=SMALL)
     password = make_people(instance)
     with serving(instance) as process:
         below = descendants(process.pid)
@@ -192,7 +193,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, free_base: Callable[[], i
 
 
 def test_roles_end_with_a_killed_supervisor(tmp_path: Path, free_base: Callable[[], int]) -> None:
-    instance = make_instance(tmp_path / "i", free_base())
+    instance = make_instance(tmp_path / "i", free_base(), settings=SMALL)
     with serving(instance) as process:
         below = descendants(process.pid)
         process.kill()
@@ -201,7 +202,7 @@ def test_roles_end_with_a_killed_supervisor(tmp_path: Path, free_base: Callable[
 
 
 def test_a_wrong_certificate_is_said(tmp_path: Path, free_base: Callable[[], int]) -> None:
-    instance = make_instance(tmp_path / "i", free_base())
+    instance = make_instance(tmp_path / "i", free_base(), settings=SMALL)
     (instance.folder / "tls" / "server.pem").write_text("no certificate")
     done = subprocess_preau(instance, "serve")
     assert done.returncode == 1
@@ -210,7 +211,7 @@ def test_a_wrong_certificate_is_said(tmp_path: Path, free_base: Callable[[], int
 
 
 def test_sighup_takes_a_new_certificate(tmp_path: Path, free_base: Callable[[], int]) -> None:
-    instance = make_instance(tmp_path / "i", free_base())
+    instance = make_instance(tmp_path / "i", free_base(), settings=SMALL)
     password = make_people(instance)
     with serving(instance) as process, signed_in(instance, password) as client:
         before = client.sock.getpeercert(binary_form=True)  # type: ignore[attr-defined]  # an SSLSocket

@@ -1,6 +1,7 @@
 """Every bound of every part is a key of preau.toml, with the part's own default."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from preau.config.schema import BackendEntry, Settings
 from preau.suite import values
 
 DEFAULT = parse_settings(b"[instance]\ndomain = 'a.example'\n", Path("/tmp/x/preau.toml"))
-MADE = {
+MADE: dict[str, Callable[[Settings], Any]] = {
     "store": values.store_limits,
     "policy": values.policy_settings,
     "imap": values.imap_settings,

@@ -52,10 +52,12 @@ class Instance:
         return ssl.create_default_context(cafile=self.folder / "ca.pem")
 
 
-def make_instance(folder: Path, base: int, *options: str) -> Instance:
-    """`preau init`."""
+def make_instance(folder: Path, base: int, *options: str, settings: str = "") -> Instance:
+    """`preau init`; `settings` are sections added to its preau.toml."""
     done = preau("init", folder, "--domain", DOMAIN, "--ports-from", base, *options)
     assert done.code == 0, done.error
+    with (folder / "preau.toml").open("a", encoding="utf-8") as file:
+        file.write(settings)
     return Instance(folder, base)
 
 
