@@ -25,7 +25,8 @@ from .api import (
     SyncToken,
     TooLarge,
 )
-from .collections_rules import DEFAULT_COLLECTIONS, check_properties, check_segment, render_etag, touches
+from .collections_rules import DEFAULT_COLLECTIONS, bound_facts, check_properties, check_segment, render_etag, touches
+from .collections_schema import FIRST_COLLECTION
 
 if TYPE_CHECKING:
     from .memory import MemoryAccount
@@ -62,7 +63,7 @@ class MemoryCollections:
         self._account = account
         self._limits = account.limits
         self._collections: dict[CollectionId, _Collection] = {}
-        self._last_id = 0
+        self._last_id = FIRST_COLLECTION
         for kind, name, properties in DEFAULT_COLLECTIONS:
             self.create(kind, name, properties)
 
@@ -166,7 +167,7 @@ class MemoryCollections:
             if old is None and len(one.items) >= self._limits.items:
                 raise Forbidden(f"more than {self._limits.items} items")
             self._account.charge(len(data) - (old.item.size if old else 0))
-            item = Item(href, render_etag(data), len(data), int(self._account.clock()), facts)
+            item = Item(href, render_etag(data), len(data), int(self._account.clock()), bound_facts(facts, self._limits))
             one.items[href] = _Kept(item, data, one.next_token())
             one.gone.pop(href, None)
             self._account.announce(collection, one.token)

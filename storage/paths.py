@@ -9,7 +9,7 @@ import base64
 import re
 from pathlib import Path
 
-from .api import AccountId, CollectionId, CollectionKind, InvalidName, MailboxId
+from .api import AccountId, CollectionKind, InvalidName, MailboxId
 
 ACCOUNT_BYTES = 16
 
@@ -72,9 +72,9 @@ class AccountPaths:
         """The snapshot file of a mailbox."""
         return self.snap / str(int(mailbox))
 
-    def collection(self, kind: CollectionKind, collection: CollectionId) -> Path:
-        """The directory of a collection: by its id, because its name is the client's and may change."""
-        return self.dav / _COLLECTION_FOLDERS[kind] / str(int(collection))
+    def collection(self, kind: CollectionKind, directory: str) -> Path:
+        """The directory of a collection, by its opaque name: what the client calls it may change."""
+        return self.dav / _COLLECTION_FOLDERS[kind] / directory
 
     def collection_folder(self, kind: CollectionKind) -> Path:
         """The directory above all collections of a kind."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from change_contract import ChangeContract, ModelContract, SearchContract
+from collections_contract import CollectionsContract
 from message_contract import MessageContract, ViewContract
 from preau.storage.api import Change, Store, StoreLimits, Unavailable
 from preau.storage.memory import MemoryBus, MemoryStore
@@ -44,6 +45,10 @@ class TestChanges(_Memory, ChangeContract):
 
 
 class TestSearch(_Memory, SearchContract):
+    pass
+
+
+class TestCollections(_Memory, CollectionsContract):
     pass
 
 

@@ -1,0 +1,355 @@
+"""Collections of the file store: the contract, what lies on disk, crashes between two system calls, a lost index."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broken_system import Broken, Crash
+from collections_contract import ADDRESSBOOK, CALENDAR, DATA, CollectionsContract, event
+from preau.storage import atomic
+from preau.storage.api import (
+    Account,
+    CollectionId,
+    Conflict,
+    Href,
+    InvalidSyncToken,
+    NotFound,
+    Store,
+    StoreLimits,
+    Unavailable,
+)
+from preau.storage.paths import AccountPaths, is_opaque
+from preau.storage.seal import MAGIC
+from preau.storage.store import open_store as open_file_store
+from store_contract import ANNE, BRUNO, KEYS, StoreContract
+
+
+@pytest.fixture(params=[True, False], ids=["sealed", "plain"])
+def sealing(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+class TestCollections(CollectionsContract, StoreContract):
+    @pytest.fixture
+    def open_store(self, tmp_path: Path, sealing: bool) -> Iterator[Callable[..., Store]]:
+        opened: list[Store] = []
+
+        def open_again(limits: StoreLimits | None = None) -> Store:
+            opened.append(open_file_store(tmp_path, sealing=sealing, limits=limits))
+            return opened[-1]
+
+        yield open_again
+        for store in opened:
+            store.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def reopen(root: Path, sealing: bool) -> Iterator[Callable[[], Account]]:
+    """Anne's account, opened by a new process each time."""
+    stores: list[Store] = []
+
+    def again() -> Account:
+        for store in stores:
+            store.close()
+        stores.append(open_file_store(root, sealing=sealing))
+        return stores[-1].open_account(ANNE, KEYS[ANNE])
+
+    yield again
+    for store in stores:
+        store.close()
+
+
+def calendar_of(account: Account) -> CollectionId:
+    return account.collections.find(CALENDAR, "calendar").id
+
+
+def files_below(root: Path) -> list[Path]:
+    dav = AccountPaths(root, ANNE).dav
+    return sorted(path for path in dav.rglob("*") if path.is_file() and is_opaque(path.name))
+
+
+def test_nothing_on_disk_tells_names_or_contents(root: Path) -> None:
+    store = open_file_store(root, sealing=True)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    private = account.collections.create(CALENDAR, "Confidentiel", {"{DAV:}displayname": "Confidentiel"})
+    facts = replace(event("Confidentiel-uid"), text="Confidentiel")
+    account.collections.put_item(private.id, Href("Confidentiel.ics"), b"SUMMARY:Confidentiel", facts)
+    account.close()
+    store.close()
+    for path in root.rglob("*"):
+        assert b"Confidentiel" not in os.fsencode(path)
+        if path.is_file():
+            assert b"Confidentiel" not in path.read_bytes()
+    assert all(path.read_bytes().startswith(MAGIC) for path in files_below(root))
+    assert all(path.stat().st_mode & 0o007 == 0 for path in root.rglob("*"))
+
+
+def test_a_file_moved_to_another_account_does_not_open(root: Path) -> None:
+    store = open_file_store(root, sealing=True)
+    anne = store.open_account(ANNE, KEYS[ANNE])
+    # Bruno with Anne's keys: even then the place is bound.
+    bruno = store.open_account(BRUNO, KEYS[ANNE])
+    for account in (anne, bruno):
+        account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    one, two = (next(AccountPaths(root, a).dav.rglob("?" * 26 + "/" + "?" * 26)) for a in (ANNE, BRUNO))
+    shutil.copyfile(one, two)
+    assert anne.collections.read_item(calendar_of(anne), Href("a"))[1] == DATA
+    with pytest.raises(Unavailable):
+        bruno.collections.read_item(calendar_of(bruno), Href("a"))
+    store.close()
+
+
+def test_whoever_only_delivers_writes_and_does_not_read(root: Path) -> None:
+    store = open_file_store(root, sealing=True)
+    account = store.open_account(ANNE, replace(KEYS[ANNE], secret=None))
+    put = account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1", 5, 6))
+    assert list(account.collections.overlapping(calendar_of(account), None, 5, 7)) == [put.item]
+    with pytest.raises(Unavailable):
+        account.collections.read_item(calendar_of(account), Href("a"))
+    owner = store.open_account(ANNE, KEYS[ANNE])
+    for _ in range(2):
+        assert owner.collections.read_item(calendar_of(owner), Href("a")) == (put.item, DATA)
+    # The key worked out by the first read goes into the row with the next change.
+    owner.collections.put_item(calendar_of(owner), Href("b"), DATA, event("2"))
+    assert owner.collections.read_item(calendar_of(owner), Href("a")) == (put.item, DATA)
+    store.close()
+
+
+def test_replaced_and_deleted_files_are_removed(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    other = collections.create(ADDRESSBOOK, "other", {}).id
+    collections.put_item(calendar, Href("a"), DATA, event("1"))
+    collections.put_item(calendar, Href("a"), DATA + b"2", event("1"))
+    assert len(files_below(root)) == 1
+    collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=False, move=True)
+    assert len(files_below(root)) == 1
+    collections.delete(other)
+    assert files_below(root) == []
+    assert len(list(AccountPaths(root, ANNE).dav.rglob("collection.json"))) == 3
+
+
+def test_a_refused_item_leaves_no_file(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    collections.put_item(calendar, Href("a"), DATA, event("1"))
+    with pytest.raises(Conflict):
+        collections.put_item(calendar, Href("b"), DATA, event("1"))
+    assert len(files_below(root)) == 1
+    assert list(AccountPaths(root, ANNE).tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("errno", [28, 5, 122], ids=["ENOSPC", "EIO", "EDQUOT"])
+@pytest.mark.parametrize("call", ["write", "fdatasync", "rename", "fsync"])
+def test_a_full_disk_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, reopen: Callable[[], Account], call: str, errno: int
+) -> None:
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    put = collections.put_item(calendar, Href("a"), DATA, event("1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "system", Broken(call, OSError(errno, "broken")))
+        with pytest.raises(Unavailable) as caught:
+            collections.put_item(calendar, Href("a"), DATA + b"2", event("1"))
+        assert caught.value.temporary
+    assert collections.read_item(calendar, Href("a")) == (put.item, DATA)
+    assert collections.find(CALENDAR, "calendar").sync_token == put.sync_token
+    assert account.quota().used == len(DATA)
+
+
+def _replace(account: Account) -> None:
+    account.collections.put_item(calendar_of(account), Href("a"), DATA + b"new", event("1"))
+
+
+def _remove(account: Account) -> None:
+    account.collections.delete_item(calendar_of(account), Href("a"))
+
+
+def _move(account: Account) -> None:
+    target = account.collections.find(CALENDAR, "tasks").id
+    account.collections.copy_item(calendar_of(account), Href("a"), target, Href("b"), overwrite=True, move=True)
+
+
+def _drop(account: Account) -> None:
+    account.collections.delete(account.collections.find(CALENDAR, "tasks").id)
+
+
+def _make(account: Account) -> None:
+    account.collections.create(CALENDAR, "new", {"{x}a": "1"})
+
+
+def _describe(account: Account) -> None:
+    account.collections.set_properties(calendar_of(account), {"{x}a": "1"})
+
+
+@pytest.mark.parametrize("change", [_replace, _remove, _move, _drop, _make, _describe])
+def test_a_crash_between_any_two_system_calls_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, root: Path, reopen: Callable[[], Account], change: Callable[[Account], None]
+) -> None:
+    """After each possible stop, what is told is the state before or the state after, and all of it can be read."""
+
+    def tell(account: Account) -> object:
+        told = []
+        for info in account.collections.collections():
+            items = [account.collections.read_item(info.id, item.href)[1] for item in account.collections.items(info.id)]
+            told.append((info.name, dict(info.properties), items))
+        return told, account.quota().used
+
+    account = reopen()
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    account.collections.put_item(account.collections.find(CALENDAR, "tasks").id, Href("b"), b"other", event("2"))
+    before = tell(account)
+    after: object = None
+    for stop in range(100):
+        account = reopen()
+        assert tell(account) == before
+        broken = Broken(stop, Crash())
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "system", broken)
+            try:
+                change(account)
+            except Crash:
+                pass
+        account = reopen()
+        now = tell(account)
+        if now != before:
+            after = after or now
+            assert now == after
+        known = {path.name for path in files_below(root)}
+        for info in account.collections.collections():
+            for item in account.collections.items(info.id):
+                assert account.collections.read_item(info.id, item.href)[0] == item
+        assert len(known) >= 1
+        if not broken.struck:
+            break
+        if now != before:
+            _undo(account, change)
+    else:
+        pytest.fail("the change never came to its end")
+    assert after is not None
+
+
+def _undo(account: Account, change: Callable[[Account], None]) -> None:
+    collections, calendar = account.collections, calendar_of(account)
+    if change is _make:
+        collections.delete(collections.find(CALENDAR, "new").id)
+    elif change is _describe:
+        collections.set_properties(calendar, {"{x}a": None})
+    elif change is _drop:
+        tasks = collections.create(CALENDAR, "tasks", DEFAULT_TASKS).id
+        collections.put_item(tasks, Href("b"), b"other", event("2"))
+    elif change is _move:
+        tasks = collections.find(CALENDAR, "tasks").id
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(tasks, Href("b"), b"other", event("2"))
+    else:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+
+
+DEFAULT_TASKS = {
+    "{urn:ietf:params:xml:ns:caldav}supported-calendar-component-set": (
+        '<comp xmlns="urn:ietf:params:xml:ns:caldav" name="VTODO"/>'
+    )
+}
+
+
+def _lose_index(root: Path) -> None:
+    for path in AccountPaths(root, ANNE).directory.glob("index.db*"):
+        path.unlink()
+
+
+def test_a_lost_index_is_made_again_from_the_files(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    made = account.collections.create(ADDRESSBOOK, "amis", {"{x}a": "é"})
+    facts = replace(event("1", 5, None), recurs=True, schedule_tag="t", text="Zoé")
+    put = account.collections.put_item(made.id, Href("é.vcf"), DATA, facts)
+    account.collections.put_item(calendar_of(account), Href("gone"), DATA, event("2"))
+    account.collections.delete_item(calendar_of(account), Href("gone"))
+    old_token = account.collections.find(ADDRESSBOOK, "amis").sync_token
+    account.close()
+    _lose_index(root)
+
+    account = reopen()
+    found = account.collections.find(ADDRESSBOOK, "amis")
+    assert found.properties == made.properties
+    assert len(account.collections.collections()) == 4
+    assert account.collections.read_item(found.id, Href("é.vcf")) == (put.item, DATA)
+    assert list(account.collections.items(calendar_of(account))) == []
+    assert account.quota().used == len(DATA)
+    # Tokens of before are refused, those of now follow one another.
+    with pytest.raises(InvalidSyncToken):
+        account.collections.changes(found.id, old_token)
+    token = account.collections.changes(found.id, None).sync_token
+    assert token > old_token
+    assert account.collections.put_item(found.id, Href("b"), DATA, event("3")).sync_token == token + 1
+
+
+def test_after_a_loss_delivery_may_add_and_the_owner_sees_all(root: Path) -> None:
+    store = open_file_store(root, sealing=True)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    for href in ("a", "b"):
+        account.collections.put_item(calendar_of(account), Href(href), DATA + href.encode(), event(href))
+    account.close()
+    store.close()
+    _lose_index(root)
+    store = open_file_store(root, sealing=True)
+    account = store.open_account(ANNE, replace(KEYS[ANNE], secret=None))
+    account.collections.put_item(calendar_of(account), Href("b"), b"newer", event("b"))
+    account.close()
+    account = store.open_account(ANNE, KEYS[ANNE])
+    there = {
+        item.href: account.collections.read_item(calendar_of(account), item.href)[1]
+        for item in account.collections.items(calendar_of(account))
+    }
+    assert there == {"a": DATA + b"a", "b": b"newer"}
+    store.close()
+
+
+def test_files_that_say_nothing_are_passed_over(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    account.close()
+    good = files_below(root)[0]
+    for number, content in enumerate(
+        (b"", b"\x00\x00\x00\x05{}", b"\xff\xff\xff\xff", MAGIC + b"x" * 200, b"\x00\x00\x00\x02[]x")
+    ):
+        (good.parent / ("a" * 25 + "aeimq"[number])).write_bytes(content)
+    os.symlink(good, good.parent / ("b" * 25 + "a"))
+    os.mkfifo(good.parent / ("c" * 25 + "a"))
+    (good.parent / "collection.json").write_bytes(b"{")
+    _lose_index(root)
+    account = reopen()
+    kinds = [info for info in account.collections.collections() if info.kind is CALENDAR]
+    assert len(kinds) == 3  # the default is made again; what has no description is kept under its directory's name
+    items = {info.name: [item.href for item in account.collections.items(info.id)] for info in kinds}
+    assert items == {"calendar": [], "tasks": [], good.parent.name: ["a"]}
+
+
+def test_an_item_whose_file_is_gone_is_temporary(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    files_below(root)[0].unlink()
+    with pytest.raises(Unavailable):
+        account.collections.read_item(calendar_of(account), Href("a"))
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    assert account.collections.read_item(calendar_of(account), Href("a"))[1] == DATA
+
+
+def test_first_use_by_two_processes_at_once(root: Path) -> None:
+    stores = [open_file_store(root, sealing=True) for _ in range(2)]
+    accounts = [store.open_account(ANNE, KEYS[ANNE]) for store in stores]
+    assert accounts[0].collections.collections() == accounts[1].collections.collections()
+    assert len(accounts[0].collections.collections()) == 3
+    for store in stores:
+        store.close()
+    with pytest.raises(NotFound):
+        open_file_store(root, sealing=True).open_account(ANNE, KEYS[ANNE]).collections.find(CALENDAR, "contacts")

@@ -1,0 +1,402 @@
+"""What every store must do with collections and items (see store_contract.py)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from preau.storage.api import (
+    Account,
+    AlreadyExists,
+    CollectionId,
+    CollectionKind,
+    Collections,
+    Conflict,
+    ETag,
+    Forbidden,
+    Href,
+    InvalidDocument,
+    InvalidName,
+    InvalidSyncToken,
+    ItemFacts,
+    NotFound,
+    OverQuota,
+    Store,
+    StoreLimits,
+    SyncToken,
+    TooLarge,
+)
+from store_contract import ANNE, KEYS, StoreContract
+
+CALENDAR, ADDRESSBOOK, PLAIN = CollectionKind.CALENDAR, CollectionKind.ADDRESSBOOK, CollectionKind.PLAIN
+NOWHERE = CollectionId(99)
+DATA = b"BEGIN:VCALENDAR\r\nSUMMARY:R\xc3\xa9union\r\n END:VCALENDAR\r\n\x00\xff"
+
+
+def event(uid: str | None, start: int | None = 0, end: int | None = 10, component: str = "VEVENT") -> ItemFacts:
+    """Facts of an event."""
+    return ItemFacts("text/calendar; charset=utf-8", uid=uid, component=component, start=start, end=end)
+
+
+class CollectionsContract(StoreContract):
+    """Collections, items, sync tokens."""
+
+    @pytest.fixture
+    def collections(self, account: Account) -> Collections:
+        """Anne's collections."""
+        return account.collections
+
+    @pytest.fixture
+    def calendar(self, collections: Collections) -> CollectionId:
+        """Anne's default calendar."""
+        return collections.find(CALENDAR, "calendar").id
+
+    @pytest.fixture
+    def other(self, collections: Collections) -> CollectionId:
+        """Another calendar of hers."""
+        return collections.create(CALENDAR, "other", {}).id
+
+    # -- collections
+
+    def test_create_find_list(self, collections: Collections) -> None:
+        made = collections.create(PLAIN, "Élèves", {"{DAV:}displayname": "<b>É</b>"})
+        assert (made.kind, made.name, made.properties) == (PLAIN, "Élèves", {"{DAV:}displayname": "<b>É</b>"})
+        assert collections.find(PLAIN, "Élèves") == made
+        assert collections.collections(PLAIN) == [made]
+        assert [info.name for info in collections.collections(CALENDAR)] == ["calendar", "tasks"]
+        assert len(collections.collections()) == 4
+
+    def test_names_are_unique_within_a_kind(self, collections: Collections) -> None:
+        with pytest.raises(AlreadyExists):
+            collections.create(CALENDAR, "calendar", {})
+        assert collections.create(ADDRESSBOOK, "calendar", {}).id != collections.find(CALENDAR, "calendar").id
+        with pytest.raises(NotFound):
+            collections.find(PLAIN, "calendar")
+
+    def test_the_defaults_say_what_they_hold(self, collections: Collections) -> None:
+        name = "{urn:ietf:params:xml:ns:caldav}supported-calendar-component-set"
+        assert 'name="VEVENT"' in collections.find(CALENDAR, "calendar").properties[name]
+        assert 'name="VTODO"' in collections.find(CALENDAR, "tasks").properties[name]
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "a\x00", "a\n", "\x85", "\ud800", "é" * 251])
+    def test_names_and_hrefs_that_are_none(self, collections: Collections, calendar: CollectionId, name: str) -> None:
+        with pytest.raises(InvalidName):
+            collections.create(CALENDAR, name, {})
+        with pytest.raises(InvalidName):
+            collections.put_item(calendar, Href(name), DATA, event("u"))
+        with pytest.raises(NotFound):
+            collections.find(CALENDAR, name)
+        with pytest.raises(NotFound):
+            collections.read_item(calendar, Href(name))
+        with pytest.raises(NotFound):
+            collections.delete_item(calendar, Href(name))
+        assert list(collections.items(calendar, [Href(name)])) == []
+
+    @pytest.mark.parametrize("href", ["é" * 250, "a b.ics", "..ics", "~", "%2e%2e", "a\\b", "cur", "collection.json", "😀"])
+    def test_hrefs_that_are_taken_as_they_are(self, collections: Collections, calendar: CollectionId, href: str) -> None:
+        collections.put_item(calendar, Href(href), DATA, event(None))
+        assert collections.read_item(calendar, Href(href))[0].href == href
+        assert collections.find(CALENDAR, "calendar").properties
+
+    def test_no_more_collections_than_the_limit(self, open_store: Callable[..., Store]) -> None:
+        account = open_store(limits=StoreLimits(collections=4)).open_account(ANNE, KEYS[ANNE])
+        account.collections.create(PLAIN, "one", {})
+        with pytest.raises(Forbidden):
+            account.collections.create(PLAIN, "two", {})
+        assert len(account.collections.collections()) == 4
+        account.close()
+
+    def test_properties_are_set_and_removed_together(self, collections: Collections, calendar: CollectionId) -> None:
+        before = collections.find(CALENDAR, "calendar").properties
+        collections.set_properties(calendar, {"{x}a": "1", "{x}b": "2"})
+        info = collections.set_properties(calendar, {"{x}a": None, "{x}b": "3", "{x}none": None})
+        assert info.properties == {**before, "{x}b": "3"}
+        assert collections.find(CALENDAR, "calendar") == info
+        for changes in ({f"{{x}}{i}": "" for i in range(200)}, {"{x}long": "x" * 1_000_000}):
+            with pytest.raises(Forbidden):
+                collections.set_properties(calendar, changes)
+        assert collections.find(CALENDAR, "calendar") == info
+        with pytest.raises(NotFound):
+            collections.set_properties(NOWHERE, {})
+
+    def test_delete_takes_the_items(self, account: Account, collections: Collections, other: CollectionId) -> None:
+        collections.put_item(other, Href("a"), DATA, event("u"))
+        collections.delete(other)
+        assert account.quota().used == 0
+        with pytest.raises(NotFound):
+            collections.find(CALENDAR, "other")
+        calls: list[Callable[[], object]] = [
+            lambda: collections.delete(other),
+            lambda: list(collections.items(other)),
+            lambda: list(collections.overlapping(other, None, None, None)),
+            lambda: collections.read_item(other, Href("a")),
+            lambda: collections.put_item(other, Href("a"), DATA, event("u")),
+            lambda: collections.delete_item(other, Href("a")),
+            lambda: collections.changes(other, None),
+        ]
+        for call in calls:
+            with pytest.raises(NotFound):
+                call()
+        assert collections.create(CALENDAR, "other", {}).id != other
+
+    # -- items
+
+    @pytest.mark.parametrize("data", [DATA, b"", b"x" * 300_000], ids=["small", "empty", "chunks"])
+    def test_an_item_comes_back_byte_for_byte(self, collections: Collections, calendar: CollectionId, data: bytes) -> None:
+        facts = ItemFacts("text/calendar", "uid-1", "VEVENT", -5, 7, True, "tag", "réunion de rentrée")
+        put = collections.put_item(calendar, Href("a.ics"), data, facts)
+        assert put.created
+        assert (put.item.href, put.item.size, put.item.facts) == ("a.ics", len(data), facts)
+        assert collections.read_item(calendar, Href("a.ics")) == (put.item, data)
+        assert list(collections.items(calendar)) == [put.item]
+        assert list(collections.items(calendar, [Href("none"), Href("a.ics"), Href("a.ics")])) == [put.item]
+        assert put.sync_token == collections.find(CALENDAR, "calendar").sync_token
+
+    def test_the_etag_is_of_the_bytes(self, collections: Collections, calendar: CollectionId) -> None:
+        first = collections.put_item(calendar, Href("a"), DATA, event("1"))
+        same = collections.put_item(calendar, Href("a"), DATA, event("1"))
+        differs = collections.put_item(calendar, Href("a"), DATA + b" ", event("1"))
+        assert first.item.etag == same.item.etag != differs.item.etag
+        assert (first.created, same.created, differs.created) == (True, False, False)
+        assert collections.read_item(calendar, Href("a"))[1] == DATA + b" "
+
+    def test_preconditions(self, collections: Collections, calendar: CollectionId) -> None:
+        with pytest.raises(Conflict):
+            collections.put_item(calendar, Href("a"), DATA, event("1"), if_match=ETag("0"))
+        put = collections.put_item(calendar, Href("a"), DATA, event("1"), if_none_match=True)
+        refused: list[Callable[[], object]] = [
+            lambda: collections.put_item(calendar, Href("a"), b"2", event("1"), if_none_match=True),
+            lambda: collections.put_item(calendar, Href("a"), b"2", event("1"), if_match=ETag("0")),
+            lambda: collections.delete_item(calendar, Href("a"), if_match=ETag("0")),
+        ]
+        for call in refused:
+            with pytest.raises(Conflict):
+                call()
+        assert collections.read_item(calendar, Href("a")) == (put.item, DATA)
+        assert collections.find(CALENDAR, "calendar").sync_token == put.sync_token
+        second = collections.put_item(calendar, Href("a"), b"2", event("1"), if_match=put.item.etag)
+        collections.delete_item(calendar, Href("a"), if_match=second.item.etag)
+        with pytest.raises(NotFound):
+            collections.delete_item(calendar, Href("a"))
+
+    def test_a_uid_is_one_items_of_the_collection(
+        self, collections: Collections, calendar: CollectionId, other: CollectionId
+    ) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("same"))
+        with pytest.raises(Conflict) as caught:
+            collections.put_item(calendar, Href("b"), DATA, event("same"))
+        assert caught.value.uid_conflict == "a"
+        with pytest.raises(NotFound):
+            collections.read_item(calendar, Href("b"))
+        collections.put_item(other, Href("b"), DATA, event("same"))
+        collections.put_item(calendar, Href("a"), DATA, event("changed"))
+        collections.put_item(calendar, Href("b"), DATA, event("same"))
+        for href in ("c", "d"):
+            collections.put_item(calendar, Href(href), DATA, event(None))
+
+    @pytest.mark.parametrize("uid", ["x" * 5_000, "a\x00b", "\udc80"])
+    def test_facts_that_cannot_be_kept(self, collections: Collections, calendar: CollectionId, uid: str) -> None:
+        with pytest.raises(InvalidDocument):
+            collections.put_item(calendar, Href("a"), DATA, event(uid))
+        assert list(collections.items(calendar)) == []
+
+    def test_limits(self, open_store: Callable[..., Store]) -> None:
+        account = open_store(limits=StoreLimits(item_size=100, items=2)).open_account(ANNE, KEYS[ANNE], quota=150)
+        collections, calendar = account.collections, account.collections.find(CALENDAR, "calendar").id
+        tasks = collections.find(CALENDAR, "tasks").id
+        with pytest.raises(TooLarge):
+            collections.put_item(calendar, Href("a"), b"x" * 101, event(None))
+        collections.put_item(calendar, Href("a"), b"x" * 100, event(None))
+        token = collections.find(CALENDAR, "calendar").sync_token
+        with pytest.raises(OverQuota):
+            collections.put_item(calendar, Href("b"), b"x" * 51, event(None))
+        with pytest.raises(OverQuota):
+            collections.copy_item(calendar, Href("a"), tasks, Href("a"), overwrite=False, move=False)
+        assert collections.find(CALENDAR, "calendar").sync_token == token
+        assert account.quota().used == 100
+        collections.put_item(calendar, Href("b"), b"x" * 50, event(None))
+        collections.put_item(calendar, Href("b"), b"y" * 50, event(None))  # replacing needs no room
+        with pytest.raises(Forbidden):
+            collections.put_item(calendar, Href("c"), b"", event(None))
+        collections.copy_item(calendar, Href("a"), tasks, Href("a"), overwrite=False, move=True)
+        collections.delete_item(calendar, Href("b"))
+        assert account.quota().used == 100
+        account.close()
+
+    def test_items_come_by_href(self, collections: Collections, calendar: CollectionId) -> None:
+        hrefs = ["b", "a", "é", "Z", "10", "9"]
+        for href in hrefs:
+            collections.put_item(calendar, Href(href), DATA, event(None))
+        assert [item.href for item in collections.items(calendar)] == sorted(hrefs)
+        assert [item.href for item in collections.items(calendar, [Href("é"), Href("9"), Href("x")])] == ["9", "é"]
+
+    @pytest.mark.parametrize(
+        ("component", "start", "end", "expected"),
+        [
+            pytest.param(None, None, None, "abcdefg", id="all"),
+            pytest.param("VEVENT", None, None, "abcdef", id="component"),
+            pytest.param(None, 100, 200, "abcdg", id="window"),
+            pytest.param(None, 150, 151, "abcg", id="inside"),
+            pytest.param(None, 201, None, "bcef", id="from"),
+            pytest.param(None, None, 100, "acg", id="until, end is excluded"),
+            pytest.param("VTODO", 100, 200, "g", id="component and window"),
+            pytest.param(None, 500, 600, "bcf", id="between"),
+        ],
+    )
+    def test_overlapping(
+        self,
+        collections: Collections,
+        calendar: CollectionId,
+        component: str | None,
+        start: int | None,
+        end: int | None,
+        expected: str,
+    ) -> None:
+        bounds: dict[str, tuple[int | None, int | None]] = {
+            "a": (0, 199),
+            "b": (100, None),
+            "c": (None, None),
+            "d": (199, 200),
+            "e": (200, 300),
+            "f": (450, 550),
+            "g": (None, 150),
+        }
+        for href, (first, last) in bounds.items():
+            facts = event(None, first, last, "VTODO" if href == "g" else "VEVENT")
+            collections.put_item(calendar, Href(href), DATA, facts)
+        found = collections.overlapping(calendar, component, start, end)
+        assert "".join(item.href for item in found) == expected
+
+    # -- copy and move
+
+    @pytest.mark.parametrize("move", [False, True])
+    def test_copy_and_move(self, collections: Collections, calendar: CollectionId, other: CollectionId, move: bool) -> None:
+        put = collections.put_item(calendar, Href("a"), DATA, event("1", 5, 6))
+        before = collections.find(CALENDAR, "calendar").sync_token
+        done = collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=False, move=move)
+        assert done.created
+        assert (done.item.etag, done.item.facts, done.item.href) == (put.item.etag, put.item.facts, "b")
+        assert collections.read_item(other, Href("b")) == (done.item, DATA)
+        assert [item.href for item in collections.items(calendar)] == ([] if move else ["a"])
+        assert list(collections.changes(calendar, before).gone) == (["a"] if move else [])
+        assert collections.find(CALENDAR, "other").sync_token == done.sync_token
+
+    def test_copy_over_an_item(self, collections: Collections, calendar: CollectionId, other: CollectionId) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(other, Href("b"), b"old", event("2"))
+        with pytest.raises(AlreadyExists):
+            collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=False, move=False)
+        assert collections.read_item(other, Href("b"))[1] == b"old"
+        assert not collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=True, move=False).created
+        assert collections.read_item(other, Href("b"))[1] == DATA
+
+    def test_copies_that_are_not_made(self, collections: Collections, calendar: CollectionId, other: CollectionId) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(other, Href("b"), DATA, event("1"))
+        cases: list[tuple[CollectionId, str, CollectionId, str, type[Exception]]] = [
+            (calendar, "none", other, "x", NotFound),
+            (calendar, "a", NOWHERE, "x", NotFound),
+            (NOWHERE, "a", other, "x", NotFound),
+            (calendar, "a", other, "..", InvalidName),
+            (calendar, "a", calendar, "a", Forbidden),
+            (calendar, "a", other, "c", Conflict),  # its UID is b's there
+            (calendar, "a", calendar, "c", Conflict),  # its UID is its own
+        ]
+        for source, href, target, new, error in cases:
+            with pytest.raises(error):
+                collections.copy_item(source, Href(href), target, Href(new), overwrite=True, move=False)
+        assert [item.href for item in collections.items(calendar)] == ["a"]
+        assert [item.href for item in collections.items(other)] == ["b"]
+
+    def test_move_within_a_collection(self, account: Account, collections: Collections, calendar: CollectionId) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(calendar, Href("b"), b"old", event("2"))
+        before = collections.find(CALENDAR, "calendar").sync_token
+        collections.copy_item(calendar, Href("a"), calendar, Href("b"), overwrite=True, move=True)
+        changes = collections.changes(calendar, before, limit=1)
+        assert ([item.href for item in changes.changed], list(changes.gone)) == (["b"], ["a"])
+        assert not changes.truncated
+        assert changes.sync_token == before + 1
+        assert collections.read_item(calendar, Href("b"))[1] == DATA
+        assert account.quota().used == len(DATA)
+
+    # -- sync
+
+    def test_the_token_rises_by_one_a_change(self, collections: Collections, calendar: CollectionId) -> None:
+        start = collections.find(CALENDAR, "calendar").sync_token
+        tokens = [
+            collections.put_item(calendar, Href("a"), DATA, event("1")).sync_token,
+            collections.put_item(calendar, Href("a"), DATA, event("1")).sync_token,
+            collections.put_item(calendar, Href("b"), DATA, event("2")).sync_token,
+            collections.delete_item(calendar, Href("a")),
+        ]
+        assert tokens == [start + 1, start + 2, start + 3, start + 4]
+
+    def test_changes_since(self, collections: Collections, calendar: CollectionId) -> None:
+        empty = collections.changes(calendar, None)
+        assert (list(empty.changed), list(empty.gone), empty.truncated) == ([], [], False)
+        first = collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(calendar, Href("b"), DATA, event("2"))
+        middle = collections.find(CALENDAR, "calendar").sync_token
+        collections.delete_item(calendar, Href("a"))
+        third = collections.put_item(calendar, Href("c"), DATA, event("3"))
+        collections.delete_item(calendar, Href("b"))
+        again = collections.put_item(calendar, Href("b"), DATA, event("2"))
+        changes = collections.changes(calendar, middle)
+        assert list(changes.changed) == [third.item, again.item]
+        assert list(changes.gone) == ["a"]
+        assert changes.sync_token == again.sync_token
+        assert list(collections.changes(calendar, SyncToken(first.sync_token - 1)).gone) == ["a"]
+        everything = collections.changes(calendar, None)
+        assert {item.href for item in everything.changed} == {"b", "c"}
+        assert list(everything.gone) == []
+        nothing = collections.changes(calendar, again.sync_token)
+        assert (list(nothing.changed), list(nothing.gone), nothing.sync_token) == ([], [], again.sync_token)
+
+    @pytest.mark.parametrize("since", [None, 1])
+    def test_changes_in_pieces_miss_nothing(self, collections: Collections, calendar: CollectionId, since: int | None) -> None:
+        for number in range(7):
+            collections.put_item(calendar, Href(f"i{number}"), DATA, event(None))
+        collections.delete_item(calendar, Href("i2"))
+        seen: set[str] = set()
+        token, rounds, truncated = None if since is None else SyncToken(since), 0, True
+        while truncated:
+            changes = collections.changes(calendar, token, limit=3)
+            assert len(changes.changed) + len(changes.gone) <= 3
+            seen |= {item.href for item in changes.changed}
+            seen -= set(changes.gone)
+            token, truncated, rounds = changes.sync_token, changes.truncated, rounds + 1
+        assert seen == {"i0", "i1", "i3", "i4", "i5", "i6"}
+        assert token == collections.find(CALENDAR, "calendar").sync_token
+        assert rounds <= 3
+
+    @pytest.mark.parametrize("token", [-1, 99_999, 1 << 62])
+    def test_tokens_that_were_never_given(self, collections: Collections, calendar: CollectionId, token: int) -> None:
+        with pytest.raises(InvalidSyncToken):
+            collections.changes(calendar, SyncToken(token))
+
+    def test_all_is_there_after_closing_and_opening(self, open_store: Callable[..., Store]) -> None:
+        store = open_store()
+        account = store.open_account(ANNE, KEYS[ANNE])
+        info = account.collections.create(ADDRESSBOOK, "amis", {"{x}y": "z"})
+        put = account.collections.put_item(info.id, Href("a"), DATA, replace(event("1"), text="Zoé"))
+        account.close()
+        account = store.open_account(ANNE, KEYS[ANNE])
+        assert account.collections.find(ADDRESSBOOK, "amis") == replace(info, sync_token=put.sync_token)
+        assert account.collections.read_item(info.id, Href("a")) == (put.item, DATA)
+        assert account.quota().used == len(DATA)
+        account.close()
+
+    def test_another_process_sees_what_was_committed(self, open_store: Callable[..., Store]) -> None:
+        one = open_store().open_account(ANNE, KEYS[ANNE])
+        two = open_store().open_account(ANNE, KEYS[ANNE])
+        calendar = one.collections.find(CALENDAR, "calendar")
+        assert two.collections.find(CALENDAR, "calendar") == calendar
+        put = one.collections.put_item(calendar.id, Href("a"), DATA, event("1"))
+        assert list(two.collections.changes(calendar.id, calendar.sync_token).changed) == [put.item]
+        with pytest.raises(Conflict):
+            two.collections.put_item(calendar.id, Href("b"), DATA, event("1"))
+        two.collections.put_item(calendar.id, Href("a"), b"2", event("1"))
+        assert one.collections.read_item(calendar.id, Href("a"))[1] == b"2"
+        one.close()
+        two.close()
