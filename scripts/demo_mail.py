@@ -264,6 +264,22 @@ def build(letter: Letter, domain: str, now: datetime, seen: dict[str, list[str]]
     return message
 
 
+def hand_over(client: smtplib.LMTP, sender: str, recipients: list[str], message: bytes) -> None:
+    """One transaction. smtplib knows LMTP's greeting, but not that every recipient gets a reply to DATA (RFC 2033 4.2)."""
+    client.ehlo_or_helo_if_needed()
+    code, text = client.mail(sender, ["BODY=8BITMIME"])
+    answers = [(code, text), *(client.rcpt(recipient) for recipient in recipients)]
+    client.putcmd("data")
+    answers.append(client.getreply())
+    if answers[-1][0] == 354:
+        stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+        client.send(stuffed + b".\r\n")
+        answers += [client.getreply() for _ in recipients]
+    for code, text in answers:
+        if code >= 400:
+            raise smtplib.SMTPResponseException(code, text)
+
+
 def deliver(host: str, port: int, domain: str, chosen: list[Letter]) -> int:
     """Hand them over; how many copies were accepted. Raise OSError or smtplib.SMTPException."""
     now, seen, copies = datetime.now(UTC).astimezone(), dict[str, list[str]](), 0
@@ -272,11 +288,7 @@ def deliver(host: str, port: int, domain: str, chosen: list[Letter]) -> int:
             recipients = [each if "@" in each else f"{each}@{domain}" for each in letter.to]
             local = [each for each in recipients if each.endswith(f"@{domain}")]
             sender = letter.sender[1] if "@" in letter.sender[1] else f"{letter.sender[1]}@{domain}"
-            refused = client.sendmail(
-                sender, local, build(letter, domain, now, seen).as_bytes(), mail_options=["BODY=8BITMIME"]
-            )
-            if refused:
-                raise smtplib.SMTPRecipientsRefused(refused)
+            hand_over(client, sender, local, build(letter, domain, now, seen).as_bytes())
             copies += len(local)
     return copies
 

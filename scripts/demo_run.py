@@ -115,10 +115,11 @@ def make(folder: Path) -> Demo:
         if address not in there:
             mine["password"] = "-".join(secrets.token_hex(3) for _ in range(4))
             write_secrets(folder, demo.secrets)
-            demo.preau("user", "add", address, "--name", name, "--password-stdin", *options, stdin=mine["password"] + "\n")
-        if "--second-factor" in options and "totp" not in mine:
-            mine["totp"] = json.loads(demo.preau("totp", "add", address, "--json"))["uri"]
-            write_secrets(folder, demo.secrets)
+            words = ["user", "add", address, "--name", name, "--password-stdin", *options, "--json"]
+            made = json.loads(demo.preau(*words, stdin=mine["password"] + "\n"))
+            if "uri" in made:
+                mine["totp"] = made["uri"]
+                write_secrets(folder, demo.secrets)
         if "app_password" not in mine:
             made = json.loads(demo.preau("app-password", "add", address, "--label", "Demo", "--json"))
             mine["app_password"] = made["password"]
