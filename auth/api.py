@@ -105,10 +105,14 @@ class LocalRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """What an address leads to, groups expanded and loops cut. Empty `local` and `outside`: unknown."""
+    """What an address leads to, groups expanded and loops cut. Empty `local` and `outside`: unknown.
+
+    `served`: whether the address's domain is one of ours, so that an unknown address is nobody's; None: not told.
+    """
 
     local: Sequence[LocalRecipient]
     outside: Sequence[str]
+    served: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,17 @@ class Authenticator(Protocol):
     @property
     def connected(self) -> bool:
         """Whether the revocation stream is up: without it no new login is taken."""
+        ...
+
+
+class SubmissionAuthenticator(Authenticator, Protocol):
+    """The way of the role `smtp`, which also asks whose an address is."""
+
+    async def may_send(self, session: SessionId, address: str) -> bool:
+        """Whether who opened `session` may send as `address`: its present address, an alias, either with a tag.
+
+        False for a session that is over. Raise AuthUnavailable.
+        """
         ...
 
 

@@ -115,6 +115,10 @@ class SocketAuthenticator:
         """Whether the session may go on. Raise AuthUnavailable."""
         return (await self._call("check_session", session=session)).get("live") is True
 
+    async def may_send(self, session: SessionId, address: str) -> bool:
+        """Whether who opened the session may send as this address. Raise AuthUnavailable."""
+        return (await self._call("may_send", session=session, address=address)).get("may") is True
+
     async def _call(self, op: str, /, **fields: Any) -> dict[str, Any]:
         return await _call(self._client, op, **fields)
 
@@ -274,7 +278,8 @@ def _recipients(answer: dict[str, Any]) -> Recipients:
         )
         for one in answer["local"]
     )
-    return Recipients(local, tuple(str(address) for address in answer["outside"]))
+    served = answer.get("served")
+    return Recipients(local, tuple(str(address) for address in answer["outside"]), None if served is None else bool(served))
 
 
 def _keys(answer: dict[str, Any]) -> AccountKeys:

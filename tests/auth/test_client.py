@@ -231,6 +231,9 @@ def test_lookup(tmp_path: Path) -> None:
         assert await client.lookup("all@example.com") == Recipients(
             (LocalRecipient(AccountId("a" * 26), "anne@example.com", 5, False),), ("bob@elsewhere.example",)
         )
+        for served in (True, False):
+            fake.answers["lookup"] = {"local": [], "outside": [], "served": served}
+            assert await client.lookup("x@example.com") == Recipients((), (), served)
         wrongs: list[dict[str, Any]] = [{}, {"local": [{}], "outside": []}, {"local": None, "outside": []}]
         for wrong in wrongs:
             fake.answers["lookup"] = wrong
@@ -259,3 +262,18 @@ def test_keys_of_another_length_are_no_keys(tmp_path: Path, size: int) -> None:
 def test_only_base64_is_decoded(value: object) -> None:
     with pytest.raises(ValueError, match=r"base64|ASCII"):
         decode(value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "may"),
+    [({"may": True}, True), ({"may": False}, False), ({}, False), ({"may": 1}, False), ({"may": "true"}, False)],
+    ids=["yes", "no", "nothing", "a number", "a word"],
+)
+def test_may_send(tmp_path: Path, answer: dict[str, Any], may: bool) -> None:
+    async def test(fake: FakeAuth, client: SocketAuthenticator) -> None:
+        fake.answers["may_send"] = answer
+        await fake.up()
+        assert await client.may_send(SessionId("s1"), "anne@example.com") is may
+        assert fake.asked[-1] == ("may_send", {"session": "s1", "address": "anne@example.com"})
+
+    run(tmp_path, test)
