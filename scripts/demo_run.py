@@ -143,7 +143,7 @@ def tell(demo: Demo) -> None:
     """What to type where, French first."""
     ports, rows = demo.ports, []
     for local, _, _, who in PEOPLE:
-        rows.append(f"    {local}@{DOMAIN:14} {demo.secrets[f'{local}@{DOMAIN}']['app_password']}    {who}")
+        rows.append(f"    {f'{local}@{DOMAIN}':28} {demo.secrets[f'{local}@{DOMAIN}']['app_password']}    {who}")
     people = "\n".join(rows)
     marie = f"marie.durand@{DOMAIN}"
     config = demo.folder / "preau.toml"
@@ -201,6 +201,8 @@ def wait_until_ready(server: subprocess.Popen[bytes], ready: Path, log: Path) ->
 
 def stop(server: subprocess.Popen[bytes]) -> None:
     """End the daemons and wait until they are gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave daemons behind
     if server.poll() is None:
         server.terminate()
         try:
