@@ -13,12 +13,11 @@ Offsets and lengths count octets of what was fed. CRLF and LF both end lines. Pa
 Owns the shape of messages. Never decodes content, never fails, keeps no content but header blocks.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypedDict
 
-from .headers import MAX_PARAMETERS, Parameters, find_parameter, parse_value, strip_comments, unfold
+from .content_fields import ContentFields, read_content_fields
+from .headers import MAX_PARAMETERS, Parameters, find_parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +108,6 @@ class _Needle:
         return -1
 
 
-class _Fields(TypedDict, total=False):
-    """Arguments of Part that come from the header."""
-
-    type: bytes
-    subtype: bytes
-    parameters: Parameters
-    encoding: bytes
-    id: bytes
-    description: bytes
-    md5: bytes
-    disposition: bytes
-    disposition_parameters: Parameters
-    languages: tuple[bytes, ...]
-    location: bytes
-
-
 class _Open:
     """A part whose end has not come yet."""
 
@@ -146,7 +129,7 @@ class _Open:
         self.header = b""
         self.body_offset = offset
         self.body_start_lines = 0
-        self.fields: _Fields = {}
+        self.fields: ContentFields = {}
         self.children: list[Part] = []
         self.delimiter: _Needle | None = None
         self.closing: bytes | tuple[bytes, bytes] = b"--"  # what behind the delimiter makes it the last
@@ -334,7 +317,7 @@ class Scanner:
         self._kept.clear()
         part.body_offset = self._position
         part.body_start_lines = self._lines
-        fields = part.fields = _read_fields(part.header, self._limits)
+        fields = part.fields = read_content_fields(part.header, self._limits.parameters)
         self._state = _BODY
         kind = fields.get("type")
         if kind is None:
@@ -419,58 +402,6 @@ class Scanner:
             else:
                 self._data = bytearray(data[keep:])
             self._base += keep
-
-
-def _read_fields(header: bytes, limits: MimeLimits) -> _Fields:
-    """The Content-* fields of a header block; where one stands twice, the first that says something counts."""
-    fields: _Fields = {}
-    lower = b"\n" + header.lower()
-    position = lower.find(b"\ncontent-")
-    while position >= 0:
-        # header[n] is lower[n + 1]: the field begins at `position` in header.
-        end = _field_end(header, position)
-        name, _, value = header[position:end].partition(b":")
-        value = unfold(value).strip(b" \t\r\n")
-        match name.strip().lower()[8:]:
-            case b"type":
-                parsed = parse_value(value, limit=limits.parameters)
-                # RFC 2045 section 5.2: what is no valid Content-Type is text/plain.
-                if parsed and parsed[1] and "type" not in fields:
-                    fields["type"], fields["subtype"], fields["parameters"] = parsed
-            case b"disposition":
-                parsed = parse_value(value, limit=limits.parameters)
-                if parsed and "disposition" not in fields:
-                    fields["disposition"], _, fields["disposition_parameters"] = parsed
-            case b"transfer-encoding":
-                if match := _ENCODING.fullmatch(strip_comments(value)):
-                    fields.setdefault("encoding", match[1])
-            case b"language":
-                if tags := tuple(_LANGUAGE.findall(strip_comments(value[:1_000]))):
-                    fields.setdefault("languages", tags)
-            case b"id" if value:
-                fields.setdefault("id", value)
-            case b"description" if value:
-                fields.setdefault("description", value)
-            case b"md5" if value:
-                fields.setdefault("md5", value)
-            case b"location" if value:
-                fields.setdefault("location", value)
-        position = lower.find(b"\ncontent-", end)
-    return fields
-
-
-_ENCODING = re.compile(rb"[ \t]*+([!#-'*+\-.0-9A-Z^-~]+)[ \t]*+(?:;.*+)?", re.DOTALL)
-_LANGUAGE = re.compile(rb"[A-Za-z0-9-]+")
-
-
-def _field_end(header: bytes, position: int) -> int:
-    """Where the field that begins at `position` ends: the first line end that no blank follows."""
-    end = header.find(b"\n", position)
-    while end >= 0:
-        if header[end + 1 : end + 2] not in (b" ", b"\t"):
-            return end
-        end = header.find(b"\n", end + 1)
-    return len(header)
 
 
 def scan(message: bytes, limits: MimeLimits = DEFAULT_LIMITS) -> Part:
