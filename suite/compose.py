@@ -7,6 +7,7 @@ gives the thing and ends what it opened. Imports stand inside: a process loads t
 import contextlib
 import os
 import pwd
+import threading
 from collections.abc import Iterator
 
 from ..auth.api import Administration, AuthUnavailable
@@ -14,10 +15,13 @@ from ..auth.backends.load import NoBackend
 from ..auth.key_source import KeySource
 from ..auth.offline import InUse
 from ..config.schema import Settings
+from ..daemon.log import logger
 from ..daemon.role import Role
 from ..storage.api import ChangeBus, Store, StoreError
 from .layout import layout_of, make_run_folder
 from .outcome import Refused
+
+log = logger("suite")
 
 ROLES = ("imap", "delivery")
 """Roles that ask auth and keys."""
@@ -110,9 +114,24 @@ def make_delivery(settings: Settings) -> Iterator[Role]:
 
     layout = layout_of(settings)
     with make_bus(settings, "delivery") as bus, make_store(settings, bus) as store:
+        # Nobody waits for it, and it may be cut off anywhere: what it removes belongs to nobody.
+        threading.Thread(target=_sweep, args=(store,), name="sweep", daemon=True).start()
         authenticator = SocketAuthenticator(layout.auth_socket("delivery"))
         keys = SocketKeyHolder(layout.keys_socket("delivery"))
         yield WithClients(DeliveryServer(store, authenticator, keys, delivery_settings(settings)), authenticator, keys)
+
+
+def _sweep(store: Store) -> None:
+    """Remove what processes that died left half written, once a start of delivery."""
+    from ..storage.store import FileStore
+
+    if isinstance(store, FileStore):
+        try:
+            removed = store.sweep()
+        except (StoreError, OSError) as error:
+            log.warning("sweep cut short", error=str(error))
+        else:
+            log.debug("swept", removed=removed)
 
 
 @contextlib.contextmanager

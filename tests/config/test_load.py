@@ -92,7 +92,9 @@ def test_parse_listen_refuses(text: str) -> None:
         pytest.param('backends = ["sqlite"]', "backends: say a table: {...}", id="no table"),
         pytest.param("backends = [{}]", "backends: a table needs use: ", id="nothing in it"),
         pytest.param("backends = [{use = 3}]", "backends: say it as text in quotes", id="wrong type"),
-        pytest.param('backends = [{use = "file", domains = ["a b"]}]', "backends: 'a b' is not a domain name", id="wrong domain"),
+        pytest.param(
+            'backends = [{use = "file", domains = ["a b"]}]', "backends: 'a b' is not a domain name", id="wrong domain"
+        ),
     ],
 )
 def test_tables_are_checked(line: str, message: str, tmp_path: Path) -> None:
