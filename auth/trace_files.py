@@ -191,8 +191,10 @@ def verify(folder: Path, key: bytes, *, until: int | None = None) -> Verified:
         seq, hash_, checked = seq + 1, next_hash(hash_, line), checked + 1
         if head is not None and seq == head.seq and hash_ != head.hash:
             return Verified(False, checked, seq, path.name)
+    if head is None and trace_files(folder):
+        return Verified(False, checked, seq + 1, HEAD)
     if head is None:
-        return Verified(checked == 0 and not trace_files(folder), checked, seq + 1 if checked else None, HEAD)
+        return Verified(True, 0)
     if seq < min(head.seq, until if until is not None else head.seq):
         return Verified(False, checked, seq + 1, last[2] if last else HEAD)
     return Verified(True, checked)
