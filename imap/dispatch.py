@@ -33,7 +33,8 @@ def run_command(session: Session, row: Row, arguments: object) -> Steps:
         answer = answer_for(error)
     except NoSuchNumber:
         answer = _OUT_OF_RANGE
-    if session.view is not None and not row.tells_nothing:
+    view = session.view
+    if view is not None and not row.tells_nothing and not (row.answers_uids and view.is_up_to_date()):
         yield from tell_news(session, row, look=not row.answers_uids)
     return answer
 

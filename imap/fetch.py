@@ -16,6 +16,8 @@ mended and BrokenAnswer ends the connection.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
@@ -74,36 +76,54 @@ class _Column(Generic[T]):
         return [found.get(uid) for uid in uids]
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Items sorted out: which can be columns, which need the message, and whether all of them lie in the arrays."""
+
+    light: tuple[FetchFact | FetchBody, ...]
+    heavy: tuple[FetchFact | FetchBody, ...]
+    flags_alone: bool
+    uid: bool
+    modseq: bool
+
+
+@lru_cache(maxsize=256)  # clients ask for the same things again and again
+def _plan(items: tuple[FetchItem, ...], uid: bool) -> _Plan:
+    if uid and FetchFact.UID not in items:
+        items = (FetchFact.UID, *items)
+    built = tuple(item for item in items if isinstance(item, FetchFact | FetchBody))
+    if len(built) != len(items):
+        raise NotBuilt
+    return _Plan(
+        light=tuple(item for item in built if not _is_heavy(item)),
+        heavy=tuple(item for item in built if _is_heavy(item)),
+        flags_alone=FetchFact.FLAGS in items and _ON_ARRAYS.issuperset(items),
+        uid=FetchFact.UID in items,
+        modseq=FetchFact.MODSEQ in items,
+    )
+
+
 class Fetch:
     """One FETCH under way on a view."""
 
     def __init__(self, mail: Mail, view: View, items: tuple[FetchItem, ...], *, uid: bool) -> None:
         """`uid`: the UID stands in each answer, asked for or not. Raise NotBuilt."""
-        if uid and FetchFact.UID not in items:
-            items = (FetchFact.UID, *items)
         self._mail = mail
         self._view = view
-        self._items = items
-        self._light = tuple(item for item in items if not _is_heavy(item))
-        self._heavy = tuple(item for item in items if _is_heavy(item))
-        self._flags_alone = FetchFact.FLAGS in items and _ON_ARRAYS.issuperset(items)
+        self._plan = _plan(items, uid)
         self.missing = 0
         self.damaged = 0
-        for item in items:
-            if not isinstance(item, FetchFact | FetchBody):
-                raise NotBuilt
 
     def answers(self, positions: list[range]) -> Iterator[bytes]:
         """Text for the messages at these positions of the view."""
-        if self._flags_alone:
+        if self._plan.flags_alone:
             return self._flags(positions)
         return self._rows(positions)
 
     # -- flags alone
 
     def _flags(self, positions: list[range]) -> Iterator[bytes]:
-        view, items = self._view, self._items
-        uid, modseq = FetchFact.UID in items, FetchFact.MODSEQ in items
+        view, uid, modseq = self._view, self._plan.uid, self._plan.modseq
         if len(positions) > 1 and len(positions) * 4 > sum(map(len, positions)):
             # Scattered: gathered, or each would be a piece of its own.
             uids = [view.uids[place] for place in flatten(positions)]
@@ -127,7 +147,7 @@ class Fetch:
             if len(positions) == 1
             else [Uid(view.uids[place]) for place in flatten(positions)]
         )
-        items = self._light
+        items = self._plan.light
         facts: _Column[Facts] | None = None
         rendered: _Column[Rendered] | None = None
         if not _OF_FACTS.isdisjoint(items):
@@ -135,7 +155,7 @@ class Fetch:
         if not _RENDERED.isdisjoint(items):
             rendered = _Column(lambda some: mail.rendered(mailbox.id, some), lambda row: row[0], uids)
         headers = {item: self._header_column(item, uids) for item in items if isinstance(item, FetchBody)}
-        size = ROWS if not self._heavy else 16
+        size = ROWS if not self._plan.heavy else 16
         places = flatten(positions)
         for begin in range(0, len(uids), size):
             batch = uids[begin : begin + size]
@@ -147,7 +167,6 @@ class Fetch:
                 if isinstance(item, FetchBody)
                 else self._cells(item, batch, batch_facts, batch_rendered)
                 for item in items
-                if isinstance(item, FetchFact | FetchBody)
             ]
             yield from self._join(numbers, batch, cells)
 
@@ -184,11 +203,11 @@ class Fetch:
             case FetchFact.THREADID:
                 return [b"THREADID (%b)" % fact.thread_id.encode("ascii") if fact else None for fact in facts]
             case FetchFact.ENVELOPE:
-                if FetchFact.BODYSTRUCTURE in self._light:
+                if FetchFact.BODYSTRUCTURE in self._plan.light:
                     return [row and row[1] for row in rendered]  # both, exactly as they lie there
                 return [row and row[1][: row[2]] for row in rendered]
             case FetchFact.BODYSTRUCTURE:
-                if FetchFact.ENVELOPE in self._light:
+                if FetchFact.ENVELOPE in self._plan.light:
                     return [row and b"" for row in rendered]  # told with ENVELOPE
                 return [row and row[1][row[2] + 1 :] for row in rendered]
             case _:
@@ -204,7 +223,7 @@ class Fetch:
 
     def _join(self, numbers: list[int], uids: Sequence[Uid], cells: list[Sequence[bytes | None]]) -> Iterator[bytes]:
         rows: Iterable[tuple[bytes | None, ...]] = zip(*cells, strict=True) if cells else ((),) * len(numbers)
-        if not self._heavy:
+        if not self._plan.heavy:
             lines = []
             for number, row in zip(numbers, rows, strict=True):
                 if None in row:
@@ -236,20 +255,19 @@ class Fetch:
         size = reader.size
         whole = reader.read() if size <= _SMALL else None
         root: Part | None = None
-        if any(_needs_structure(item) for item in self._heavy):
+        if any(_needs_structure(item) for item in self._plan.heavy):
             for root in self._structure(uid, reader, whole):  # noqa: B007  # its last value is the tree
                 yield b""
         header_size = -1
         begun = False
         try:
-            for item in self._heavy:
+            for item in self._plan.heavy:
                 if not line.endswith(b"("):
                     line += b" "
                 if isinstance(item, FetchFact):
                     assert root is not None
                     line += b"BODY " + render_bodystructure(root, extended=False)
                     continue
-                assert isinstance(item, FetchBody)
                 if header_size < 0 and not needs_structure(item.section) and item.section.text is not SectionText.ALL:
                     header_size = _header_size(reader, whole)
                 extract: Extract | None

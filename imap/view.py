@@ -110,6 +110,17 @@ class View:
         """Whether messages that the client still counts are gone."""
         return self.generation != self.mailbox.generation
 
+    def is_up_to_date(self) -> bool:
+        """Whether the client knows all that the mailbox had at its last refresh."""
+        mailbox = self.mailbox
+        return (
+            self.modseq == mailbox.highestmodseq
+            and self.generation == mailbox.generation
+            and self.count == len(mailbox.uids)
+            and self.keywords == len(mailbox.keywords)
+            and not mailbox.deleted
+        )
+
     def first_unseen(self) -> int:
         """Sequence number of the first message without \\Seen, 0 when there is none. 0.3 ms for 100,000 messages."""
         if not self.is_current:
@@ -181,12 +192,7 @@ class View:
         answered for, with the modseq as of which.
         """
         mailbox = self.mailbox
-        if (
-            self.modseq == mailbox.highestmodseq
-            and self.generation == mailbox.generation
-            and self.count == len(mailbox.uids)
-            and self.keywords == len(mailbox.keywords)
-        ):
+        if self.is_up_to_date():
             return
         pieces: list[bytes] = []
         if may_expunge and self.owes_expunge():

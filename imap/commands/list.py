@@ -52,8 +52,6 @@ def handle_list(session: Session, args: List) -> Steps:
         # RFC 9051 section 6.3.9: an empty pattern asks for the delimiter and the root of the reference.
         yield b"* LIST (\\Noselect) " + _ROOT + b' ""\r\n'
         return b"OK LIST completed"
-    if ListSelect.RECURSIVEMATCH in args.select and not args.select & {ListSelect.SUBSCRIBED, ListSelect.SPECIAL_USE}:
-        return b"BAD RECURSIVEMATCH needs another selection option"
     lines: list[bytes] = []
     for name, entry in _matching(session, args):
         lines.append(_line(session, name, entry, args))
