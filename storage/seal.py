@@ -28,6 +28,7 @@ import hashlib
 import os
 import struct
 from enum import IntEnum
+from functools import lru_cache
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -101,6 +102,7 @@ def plain_size(sealed: int, suite: int = X25519) -> int:
 # The parts of a file
 
 
+@lru_cache(maxsize=1_024)
 def _place(account: AccountId | None, kind: SealKind) -> bytes:
     owner = bytes(16) if account is None else parse_account_id(account)
     return owner + bytes((kind,))
