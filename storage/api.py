@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Names and numbers that must not be mixed
@@ -203,9 +203,8 @@ class Copied:
     destination: Sequence[Uid]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The small facts of a message that FETCH asks for."""
+class Facts(NamedTuple):
+    """The small facts of a message that FETCH asks for. A tuple: 100,000 of them are made for one answer."""
 
     uid: Uid
     size: int  # RFC822.SIZE
