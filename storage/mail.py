@@ -61,6 +61,8 @@ class FileMail:
         context = self._context
         if context.reader.rows("SELECT 1 FROM unlink LIMIT 1"):
             context.background.submit(("unlink", context.account), lambda: remove_files(context))
+        if context.may_adopt and context.paths.fts_db.exists():
+            context.text.index_later()
         for mailbox, name in context.reader.rows("SELECT id, dir FROM mailbox"):
             if not (context.directory_path(name) / UIDLIST).exists():
                 context.sidecars.changed(mailbox)

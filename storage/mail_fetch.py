@@ -24,6 +24,7 @@ from .seal import InvalidSeal, SealReader
 log = logging.getLogger("preau.storage")
 
 _FACTS_AT_ONCE = 512
+_FACTS = "size, idate, savedate, printf('E%016x', emailid), printf('T%016x', threadid)"
 _BLOBS_AT_ONCE = 64
 _HEADER_PIECE = 65_536
 _LONGEST_HEADER = 4 * 1024 * 1024
@@ -33,9 +34,8 @@ _DAY = 86_400
 def facts(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[Facts]:
     """See Mail.facts."""
     for batch in ordered_batches(uids, _FACTS_AT_ONCE):
-        rows = context.reader.rows(*rows_of(mailbox, batch, "size, idate, savedate, emailid, threadid", "msg"))
-        for uid, size, idate, savedate, email_id, thread_id in chosen(rows, batch):
-            yield Facts(uid, size, idate, savedate, f"E{email_id:016x}", f"T{thread_id:016x}")
+        rows = context.reader.rows(*rows_of(mailbox, batch, _FACTS, "msg"))
+        yield from map(Facts._make, chosen(rows, batch))
 
 
 def rendered(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:

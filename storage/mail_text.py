@@ -9,6 +9,7 @@ Owns fts.db's connections, and the queue. When the file is damaged or of another
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _QUEUE_OCTETS = 16 * 1024 * 1024
 _AT_ONCE = 32
 _DELAY = 0.1  # seconds
 _TRIGRAM_DELAY = 1.0
+_BREATH = 0.05
+_UNINDEXED = 2_000  # texts that may wait for a quiet moment
 
 Added = tuple[int, bytes, Derived]
 """id, prefix of this copy, what its octets gave."""
@@ -66,6 +69,8 @@ class MailText:
         self._opening = threading.Lock()
         self._queue: deque[Added] = deque()
         self._queued = 0  # octets
+        self._last_added = 0.0
+        self._unindexed = 0
 
     # -- connections
 
@@ -112,6 +117,8 @@ class MailText:
         """Messages came in: take their text, soon (now, when too much waits)."""
         if not rows:
             return
+        self._last_added = time.monotonic()
+        self._unindexed += len(rows)
         self._queue.extend(rows)
         self._queued += sum(len(derived.head) for _, _, derived in rows)
         if self._queued > _QUEUE_OCTETS:
@@ -133,7 +140,7 @@ class MailText:
             # Not lost: a search reads what has no text from its file.
             log.warning("search text not kept", extra={"account": self._context.account, "error": str(error)})
             return
-        self._index_later()
+        self.index_later()
 
     def _text(self, prefix: bytes, derived: Derived) -> IndexedText:
         head = derived.head
@@ -143,22 +150,31 @@ class MailText:
             header = LINE.join([*header_lines(prefix), header])
         return IndexedText(header, text.structure, text.body, text.complete and derived.complete)
 
-    def _index_later(self) -> None:
-        self._context.background.submit(("trigrams", self._context.account), self._index, delay=_TRIGRAM_DELAY)
+    def index_later(self) -> None:
+        """Have what waits put into the trigram table, once nothing comes in any more. What is not done at the end waits
+        in the table for the next opening; until then it is searched in line.
+        """
+        self._context.background.submit(("trigrams", self._context.account), self._index, delay=_TRIGRAM_DELAY, idle=True)
 
     def _index(self) -> None:
         """A batch into the trigram table; the next one is another job, so that others have their turn."""
+        quiet = time.monotonic() - self._last_added > _TRIGRAM_DELAY
+        if not quiet and self._unindexed < _UNINDEXED:
+            self.index_later()  # deliveries come first
+            return
         with self._writer() as index:
-            more = index.index_pending(_AT_ONCE) == _AT_ONCE
-        if more:
-            self._context.background.submit(("trigrams", self._context.account, "more"), self._index)
+            done = index.index_pending(_AT_ONCE)
+        self._unindexed = max(0, self._unindexed - done)
+        if done == _AT_ONCE:
+            again = ("trigrams", self._context.account, "more")
+            self._context.background.submit(again, self._index, delay=0.0 if quiet else _BREATH, idle=True)
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Messages were copied: (old, new) ids. Raise Unavailable."""
         if pairs:
             with self._writer() as index:
                 index.copy(pairs)
-            self._index_later()
+            self.index_later()
 
     def drop(self, ids: Sequence[int]) -> None:
         """Messages went. Raise Unavailable. [background]"""
@@ -207,7 +223,7 @@ class MailText:
             with self._writer() as index, index.transaction():
                 for number, text in texts:
                     index.add(number, text)
-        self._index_later()
+        self.index_later()
 
     def _whole(self, mailbox: MailboxId, number: int) -> bytes | None:
         try:

@@ -5,6 +5,7 @@ before its databases are closed. Knows no address, no password, no protocol.
 """
 
 import logging
+import queue
 import secrets
 import threading
 import time
@@ -35,6 +36,8 @@ class FileStore:
         self._accounts: dict[AccountId, FileAccount] = {}
         self._busy: set[AccountId] = set()
         self._closed = False
+        self._leaving: queue.SimpleQueue[FileAccount | None] = queue.SimpleQueue()
+        self._closer: threading.Thread | None = None
         root.mkdir(mode=0o2770, parents=True, exist_ok=True)
 
     def open_account(self, account: AccountId, keys: AccountKeys, *, quota: int | None = None) -> Account:
@@ -82,10 +85,19 @@ class FileStore:
                 return
             del self._accounts[account.id]
             self._busy.add(account.id)
-        try:
-            self.background.finish(account.id)
-            account.release()
-        finally:
+            self._leaving.put(account)
+            if self._closer is None:
+                self._closer = threading.Thread(target=self._close_accounts, name="preau-store-close", daemon=True)
+                self._closer.start()
+
+    def _close_accounts(self) -> None:
+        # In a thread of its own: who closes an account may be an event loop, and the jobs that are left may take a while.
+        while (account := self._leaving.get()) is not None:
+            try:
+                self.background.finish(account.id)
+                account.release()
+            except Exception:
+                log.exception("an account was not closed well", extra={"account": account.id})
             with self._opened:
                 self._busy.discard(account.id)
                 self._opened.notify_all()
@@ -123,6 +135,10 @@ class FileStore:
                 self._opened.wait()
             left = list(self._accounts.values())
             self._accounts.clear()
+            closer = self._closer
+        if closer is not None:
+            self._leaving.put(None)
+            closer.join()
         self.background.close()
         for account in left:
             account.release()

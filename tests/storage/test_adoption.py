@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from files import Files, opened
 from preau.storage import adoption
 from preau.storage.api import FlagOp, MailboxId, TextField, TextKey, Uid
 from preau.storage.maildir import file_name, render_base
-from store_contract import MIXED, PLAIN, append, flags_of, read, write_draft
+from store_contract import ANNE, KEYS, MIXED, PLAIN, append, flags_of, read, write_draft
 
 LF = PLAIN.replace(b"\r\n", b"\n")
 
@@ -248,7 +249,7 @@ def test_links_and_what_is_no_file_are_passed_over(files: Files, tmp_path: Path)
     path = files.directory() / "cur" / files.names()[0]
     path.unlink()
     path.symlink_to(secret)
-    with pytest.raises(Exception, match="link|gone"):
+    with pytest.raises(Exception, match=r"link|gone"):
         files.mail.read_message(files.inbox, Uid(1))
     look(files)
     assert secret.read_bytes().endswith(b"secret\r\n")
@@ -259,7 +260,7 @@ def test_a_directory_replaced_by_a_link_is_not_followed(files: Files, tmp_path: 
     elsewhere = tmp_path / "elsewhere"
     (files.directory() / "cur").rename(elsewhere)
     (files.directory() / "cur").symlink_to(elsewhere)
-    with pytest.raises(Exception, match="link|directory|Not a"):
+    with pytest.raises(Exception, match=r"link|directory|Not a"):
         files.mail.read_message(files.inbox, Uid(1))
 
 
@@ -343,10 +344,6 @@ def test_a_mailbox_whose_directory_has_gone_keeps_its_rows(files: Files, tmp_pat
 
 
 def test_who_cannot_open_files_leaves_them_to_others(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from store_contract import ANNE, KEYS
-
     with opened(tmp_path) as files:
         assert uids(files) == []
     with opened(tmp_path, keys=replace(KEYS[ANNE], secret=None)) as delivery:

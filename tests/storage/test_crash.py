@@ -179,6 +179,9 @@ def test_power_cut_between_any_two_system_calls(tmp_path: Path, action: Callable
     assert step > 3
 
 
+EXPECTED: dict[Callable[[Files], None], int] = {do_append: 4, do_copy: 4, do_adopt: 3}
+
+
 def check_after(root: Path, action: Callable[[Files], None], done: bool) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(adoption, "YOUNG", 0)
@@ -197,7 +200,7 @@ def check_after(root: Path, action: Callable[[Files], None], done: bool) -> None
             if action is not do_move:
                 assert contents[files.inbox][:2] == [PLAIN, MIXED]
             if done:
-                assert len(both) == {do_append: 4, do_copy: 4, do_adopt: 3}.get(action, 2)
+                assert len(both) == EXPECTED.get(action, 2)
             assert len(both) <= 4
             append(files.mail, files.inbox)
             files.mail.store_flags(files.inbox, [Uid(1)], FlagOp.ADD, frozenset({"\\Seen"}))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from files import Files, opened
-from preau.storage import atomic
+from preau.storage import atomic, mail_derive, mail_mailboxes
 from preau.storage.api import (
     Change,
     Draft,
@@ -127,8 +127,6 @@ def test_a_mailbox_deleted_before_a_crash_stays_deleted(files: Files, monkeypatc
     box = files.mail.create("a").id
     append(files.mail, box)
     files.settle()
-    from preau.storage import mail_mailboxes
-
     monkeypatch.setattr(mail_mailboxes, "move_to_trash", lambda context: None)
     monkeypatch.setattr(files.store.background, "submit", lambda *arguments, **named: None)
     files.mail.delete("a")
@@ -245,8 +243,6 @@ def test_quota_is_counted_where_it_is_committed(files: Files) -> None:
 
 
 def test_twins_are_looked_at_once_and_keep_their_own_prefix(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    from preau.storage import mail_derive
-
     looked: list[int] = []
     derive = mail_derive.derive
 

@@ -28,7 +28,7 @@ def tell(files: Files) -> dict[str, object]:
             info,
             flags_of(view),
             {uid: read(files.mail, info.id, Uid(uid)) for uid in view.uids},
-            list(files.mail.facts(info.id, view.uids)),
+            list(files.mail.facts(info.id, [Uid(uid) for uid in view.uids])),
             view.uidnext,
         )
         view.close()
