@@ -55,6 +55,7 @@ class Mail:
     envid: str | None = None
     auth: str | None = None
     parameters: frozenset[str] = frozenset()
+    delivery_id: str | None = None  # XDELIVERYID, our own: the queue's name for the message, over LMTP alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
 _HEX = re.compile(rb"\+([0-9A-F]{2})")
 _NUMBER = re.compile(rb"[0-9]{1,20}\Z")
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2}|=)\Z")
+# What could end a line, or hide in one, where somebody writes it into a header or a report.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNQUOTE = re.compile(rb"\\([\x20-~])")
 
 _NO_ARGUMENT = frozenset({"DATA", "RSET", "QUIT", "STARTTLS"})
@@ -159,7 +162,7 @@ def _parse_mail(argument: bytes) -> Mail:
         return Mail(reverse_path)
     values: dict[str, bytes | None] = _parse_parameters(rest)
     size: int | None = None
-    body, ret, envid, auth, smtputf8 = "7BIT", None, None, None, False
+    body, ret, envid, auth, smtputf8, delivery_id = "7BIT", None, None, None, False, None
     for name, value in values.items():
         match name:
             case "SIZE":
@@ -177,9 +180,11 @@ def _parse_mail(argument: bytes) -> Mail:
                 envid = _parse_xtext(name, value, 100)
             case "AUTH":
                 auth = _parse_xtext(name, value, 500)
+            case "XDELIVERYID":
+                delivery_id = _parse_xtext(name, value, 100)
             case _:
                 raise Refused(_unknown(name))
-    return Mail(reverse_path, size, body, smtputf8, ret, envid, auth, frozenset(values))
+    return Mail(reverse_path, size, body, smtputf8, ret, envid, auth, frozenset(values), delivery_id)
 
 
 def _parse_rcpt(argument: bytes) -> Rcpt:
@@ -275,9 +280,12 @@ def _parse_xtext(name: str, value: bytes | None, limit: int) -> str:
 
 def _decoded(octets: bytes) -> str:
     try:
-        return octets.decode("utf-8")
+        text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise Refused(Reply(501, "5.5.2", "not UTF-8")) from None
+    if _CONTROL.search(text):
+        raise Refused(Reply(501, "5.5.2", "a control character"))
+    return text
 
 
 def _unknown(name: str) -> Reply:

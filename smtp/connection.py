@@ -1,26 +1,34 @@
 """One connection on the wire: input gathered, lines found, replies gathered, deadlines (RFC 5321 section 4.5.3, RFC 2920).
 
-A subclass of aiosmtpd's SMTP that keeps its connection life and STARTTLS and brings its own reading. Input is gathered here
+A subclass of aiosmtpd's SMTP that keeps its connection life and brings its own reading and TLS. Input is gathered here
 and taken from here; replies are gathered too and go out when there is nothing complete left to take: one write for a
 pipelined batch.
 
 Owns the bounds of what is waiting: input that nobody asks for is not read beyond 256 KiB, an overlong line is not kept, a
-peer that leaves its replies unread is cut off, and one that lets a deadline pass is told so by `Slow`.
+peer that leaves its replies unread is cut off, and one that lets a deadline pass is told so by `Slow`. Owns the moment at
+which TLS begins: nothing that was gathered before it outlives it (RFC 3207 section 4.2).
 Never knows a command.
 """
 
 import asyncio
+import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
+from ..daemon.log import logger
+from ..daemon.tls import describe
 from .modes import SessionLimits
 from .reply import LINE_TOO_LONG, Reply
+
+log = logger("smtp")
 
 _HIGH_WATER = 262_144  # octets of input gathered before the peer is no longer read
 _MAX_UNREAD = 262_144  # octets of replies a peer may leave unread before it is cut off
 _MAX_WAITING_LINE = 65_536  # octets without a line end after which a line is given up
+_LAST_WORDS_SECONDS = 30.0  # that a peer has to take the last replies
 
 
 class Ended(Exception):
@@ -29,6 +37,15 @@ class Ended(Exception):
 
 class Slow(Exception):
     """A deadline passed."""
+
+
+class Expelled(Exception):
+    """Somebody here ends the connection: `reply` is the last that is said."""
+
+    def __init__(self, reply: Reply) -> None:
+        """Carry the reply."""
+        super().__init__(reply.code, reply.enhanced)
+        self.reply = reply
 
 
 class Connection(SMTP):
@@ -61,20 +78,20 @@ class Connection(SMTP):
 
         self.limits = limits
         self.peer = ""  # address without port, "" for a Unix socket
+        self.tls = ""  # version and cipher, "" in the clear
         self._input = bytearray()
         self._scanned = 0  # octets of the input known to hold no line end
         self._output: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._eof = self._paused = False
+        self._expelled: Expelled | None = None
         self._deadline = 0.0
         self._grain = min(30.0, limits.command_seconds, limits.block_seconds, limits.message_seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A peer is here; after STARTTLS, here again over TLS: what it sent before is forgotten (RFC 3207 section 6)."""
+        """A peer is here."""
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._input.clear()
-        self._scanned = 0
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -91,6 +108,12 @@ class Connection(SMTP):
         self._wake()
         # Over TLS a True has no effect but a warning.
         return self.session is None or self.session.ssl is None
+
+    def expel(self, reply: Reply) -> None:
+        """End the connection with `reply` as soon as nothing that was promised is under way; at once when it waits."""
+        self._expelled = Expelled(reply)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(self._expelled)
 
     async def end(self) -> None:
         """Cut the connection and wait until what served it is over."""
@@ -126,8 +149,9 @@ class Connection(SMTP):
             self._waiter.set_result(None)
 
     async def _more(self) -> None:
-        """Send what is to be said and wait for input. Raise Ended, Slow."""
+        """Send what is to be said and wait for input. Raise Ended, Slow, Expelled."""
         self._flush()
+        self._stay()
         if self._eof or self.transport is None:
             raise Ended
         if self._paused:
@@ -138,6 +162,71 @@ class Connection(SMTP):
             await self._waiter
         finally:
             self._waiter = None
+
+    def _stay(self) -> None:
+        """Raise Expelled when somebody wants this connection to end."""
+        if self._expelled is not None:
+            raise self._expelled
+
+    async def _start_tls(self, context: ssl.SSLContext, *, seconds: float, head: bytes = b"") -> None:
+        """Go on over TLS. Raise Ended when the peer does not manage it within `seconds`.
+
+        `head`: octets of its handshake that were read already, behind a PROXY header. Whatever else was gathered is gone.
+        """
+        self._flush()
+        self._input.clear()
+        self._scanned = 0
+        raw = self.transport
+        if self._eof or raw is None:
+            raise Ended
+        if self._paused:
+            self._paused = False
+            raw.resume_reading()  # type: ignore[attr-defined]  # paused only when it is a Transport
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        # loop.start_tls would do but for `head`. From here on what comes is TLS: nothing of it reaches data_received in the
+        # clear, and what follows the handshake in the same turn comes there before this coroutine goes on.
+        protocol: Any = sslproto.SSLProtocol(
+            self.loop,
+            self,
+            context,
+            waiter,
+            server_side=True,
+            call_connection_made=False,
+            ssl_handshake_timeout=seconds,  # type: ignore[arg-type]  # fractions are taken too
+        )
+        self._tls_protocol, self._original_transport = protocol, raw
+        self.transport = protocol._app_transport
+        for stream in (self._reader, self._writer):
+            stream._transport = self.transport  # type: ignore[union-attr]  # as aiosmtpd and asyncio's start_tls do
+        assert self.session is not None
+        self.session.ssl = protocol._extra
+        raw.set_protocol(protocol)
+        protocol.connection_made(raw)
+        while head and not waiter.done():
+            buffer = protocol.get_buffer(len(head))
+            count = min(len(head), len(buffer))
+            buffer[:count] = head[:count]
+            protocol.buffer_updated(count)
+            head = head[count:]
+        try:
+            await waiter
+        except OSError as error:
+            log.info("TLS handshake failed", peer=self.peer, reason=str(error))
+            raise Ended from None
+        if (encrypted := protocol._extra.get("ssl_object")) is None:
+            raise Ended  # the peer went away
+        self.tls = describe(encrypted)
+
+    def _close(self) -> None:
+        """Say what is left to be said and close; a peer that takes nothing is not waited for long."""
+        try:
+            self._flush()
+        except (Ended, ConnectionError):
+            pass
+        self._writer.close()
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+            self._timeout_handle = self.loop.call_later(_LAST_WORDS_SECONDS, self._writer.transport.abort)
 
     def _say(self, reply: Reply) -> None:
         self._output.append(reply.render())

@@ -7,9 +7,11 @@ Only CR LF . CR LF ends DATA. A bare LF or CR ends nothing: taking one for a lin
 other way round, is how mail is smuggled. What becomes of them is the mode's choice:
 
 - REFUSE (mx): the message is read to its end and then refused with 5xx.
-- NORMALISE (lmtp, submission): a bare LF becomes CR LF. Over LMTP the message comes from our own mail system, which took it
+- NORMALISE (lmtp): a bare LF becomes CR LF. Over LMTP the message comes from our own mail system, which took it
   already: refusing it now would lose it, and the store and IMAP need lines that end in CR LF. A dot behind a bare LF is
   content and keeps its place, because who sent it did not see a line begin there. A bare CR stays as it is.
+- REPAIR (submission): a bare LF becomes CR LF and a bare CR goes, so that nothing leaves us that another host could take
+  for a line end or for the end of a message. A CR CR LF, which clients make by converting twice, comes out right.
 """
 
 import re
@@ -21,10 +23,12 @@ class BareNewlines(Enum):
 
     REFUSE = "refuse"
     NORMALISE = "normalise"
+    REPAIR = "repair"
 
 
 _END = b"\r\n.\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
 
 
 class _Content:
@@ -59,8 +63,11 @@ class _Content:
         if bare_lf or bare_cr:
             if self._policy is BareNewlines.REFUSE:
                 self.refused_bare = True
-            elif bare_lf:
-                data = _BARE_LF.sub(b"\r\n", data)
+            else:
+                if bare_lf:
+                    data = _BARE_LF.sub(b"\r\n", data)
+                if bare_cr and self._policy is BareNewlines.REPAIR:
+                    data = _BARE_CR.sub(b"", data)
         self.size += len(data)
         return b"" if self.too_large else data
 

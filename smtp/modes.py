@@ -1,7 +1,7 @@
 """What a server speaks, its bounds, and what it hands mail to (RFC 5321, RFC 2033).
 
-Owns the values and protocols between a connection (connection.py, session.py) and who stands behind it (delivery.py now;
-reception and submission later): one `Handler` a server, one `Transaction` a MAIL.
+Owns the values and protocols between a connection (connection.py, session.py) and who stands behind it (delivery.py,
+reception.py, submission.py): one `Handler` a server, one `Transaction` a MAIL.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,16 @@ class Mode:
     reply_per_recipient: bool  # RFC 2033 section 4.2
     bare_newlines: BareNewlines
     keywords: tuple[str, ...]
+    signs_in: bool = False  # AUTH is there, and needed before MAIL
 
-    def protocol(self, mail: Mail) -> str:
+    def protocol(self, mail: Mail, *, hello: str = "EHLO", tls: bool = False, signed_in: bool = False) -> str:
         """The name in Received lines (RFC 3848, RFC 6531 section 4.3)."""
-        return f"UTF8{self.name}" if mail.smtputf8 else self.name
+        if hello == "HELO":
+            return "SMTP"
+        name = self.name
+        if mail.smtputf8:
+            name = "UTF8" + name.removeprefix("E")
+        return name + ("S" if tls else "") + ("A" if signed_in else "")
 
 
 LMTP = Mode(
@@ -38,6 +44,14 @@ LMTP = Mode(
     BareNewlines.NORMALISE,
     ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING"),
 )
+
+_EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
+
+MX = Mode("ESMTP", frozenset({"EHLO", "HELO"}), False, BareNewlines.REFUSE, _EXTENSIONS)
+"""Port 25: mail from anywhere for those who are here. Nobody signs in (RFC 8314 section 3.3)."""
+
+SUBMISSION = Mode("ESMTP", frozenset({"EHLO", "HELO"}), False, BareNewlines.REPAIR, _EXTENSIONS, signs_in=True)
+"""Ports 465 and 587: mail of those who are here to anywhere (RFC 6409)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,13 +90,28 @@ def without_tag(address: Address, separator: str) -> Address | None:
     return Address(local, address.domain) if found and local else None
 
 
-def render_received(*, client: str, peer: str, host: str, protocol: str, identifier: str, recipient: str, now: int) -> bytes:
-    """The Received line of this hop (RFC 5321 section 4.4, RFC 3848). `recipient`: "" when there are several."""
+def render_received(
+    *, client: str, peer: str, host: str, protocol: str, identifier: str, recipient: str, now: int, tls: str = ""
+) -> bytes:
+    """The Received line of this hop (RFC 5321 section 4.4, RFC 3848). `recipient`: "" when there are several.
+
+    `peer`: an address, or "" for this machine.  `tls`: version and cipher, told in a comment.
+    """
     address = f"[{peer}]" if peer and ":" not in peer else f"[IPv6:{peer}]" if peer else "local"
-    lines = [f"Received: from {client or 'unknown'} ({address})", f"by {host} with {protocol} id {identifier}"]
+    secured = f" ({tls})" if tls else ""
+    lines = [f"Received: from {client or 'unknown'} ({address})", f"by {host} with {protocol}{secured} id {identifier}"]
     if recipient:
         lines.append(f"for <{recipient}>")
     return ("\r\n\t".join(lines) + f"; {render_date(now)}\r\n").encode()
+
+
+def render_received_from_us(*, host: str, protocol: str, identifier: str, now: int) -> bytes:
+    """The Received line of a message that somebody of ours submitted: nothing of where they are, and nobody it is for.
+
+    A home address, or that of a phone, is nobody's business who gets the mail; the log has it under `identifier`.
+    """
+    lines = ["Received: from submission (client withheld)", f"by {host} with {protocol} id {identifier};", render_date(now)]
+    return ("\r\n\t".join(lines) + "\r\n").encode()
 
 
 def render_trace(*, reverse_path: Address | None, recipient: str) -> bytes:

@@ -17,7 +17,7 @@ from ..daemon.log import connection_id, logger, new_connection_id, redact
 from ..storage.api import StoreError
 from . import reply as replies
 from .commands import MAX_LINE, Auth, Bdat, Command, Hello, Mail, Rcpt, Simple, parse_command
-from .connection import Connection, Ended, Slow
+from .connection import Connection, Ended, Expelled, Slow
 from .data import ChunkStream, DataStream
 from .modes import Handler, Mode, SessionLimits, Transaction
 from .reply import Refused, Reply, reply_for
@@ -25,7 +25,9 @@ from .reply import Refused, Reply, reply_for
 log = logger("smtp")
 
 
-class _State(Enum):
+class State(Enum):
+    """Where the dialog is."""
+
     START = auto()  # no LHLO yet
     READY = auto()
     MAIL = auto()  # a reverse-path, no recipient
@@ -33,14 +35,14 @@ class _State(Enum):
     CHUNKS = auto()  # between BDAT commands
 
 
-_ANYWHERE = frozenset(_State)
+_ANYWHERE = frozenset(State)
 # RFC 5321 section 4.1.4, RFC 3030 section 2 for BDAT. What stands elsewhere is answered 503.
-_STATES: dict[str, frozenset[_State]] = {
+_STATES: dict[str, frozenset[State]] = {
     "HELLO": _ANYWHERE,
-    "MAIL": frozenset({_State.READY}),
-    "RCPT": frozenset({_State.MAIL, _State.RCPT}),
-    "DATA": frozenset({_State.RCPT}),
-    "BDAT": frozenset({_State.RCPT, _State.CHUNKS}),
+    "MAIL": frozenset({State.READY}),
+    "RCPT": frozenset({State.MAIL, State.RCPT}),
+    "DATA": frozenset({State.RCPT}),
+    "BDAT": frozenset({State.RCPT, State.CHUNKS}),
     "RSET": _ANYWHERE,
     "NOOP": _ANYWHERE,
     "VRFY": _ANYWHERE,
@@ -60,10 +62,12 @@ class SmtpSession(Connection):
         super().__init__(limits, hostname=hostname, loop=loop)
         self.mode = mode
         self.client = ""  # as it called itself
+        self.hello = ""  # LHLO, EHLO or HELO, "" before it
         self._handler = handler
-        self._state = _State.START
+        self._state = State.START
         self._transaction: Transaction | None = None
         self._recipients = 0
+        self._last_recipient_code = 0
         self._chunks: ChunkStream | None = None
         self._failure: Reply | None = None  # why the message coming in will not be stored
         self._ending = self._draining = False
@@ -77,11 +81,10 @@ class SmtpSession(Connection):
     async def _handle_client(self) -> None:
         connection_id.set(new_connection_id())
         try:
-            if (refusal := self._handler.admit(self)) is not None:
-                self._say(refusal)
-                return
-            self._say(Reply(220, "", f"{self.hostname} {self.mode.name} ready"))
+            await self._open_connection()
             await self._converse()
+        except Expelled as expelled:
+            self._say(expelled.reply)
         except Slow:
             log.info("timed out", peer=self.peer, state=self._state.name.lower())
             self._say(replies.TOO_SLOW)
@@ -91,16 +94,26 @@ class SmtpSession(Connection):
             self._say(replies.incident(log.incident("session failed", error, peer=self.peer)))
         finally:
             self._reset()
-            try:
-                self._flush()
-            except (Ended, ConnectionError):
-                pass
-            self._writer.close()
+            self._close()
             self._handler.ended(self)
 
+    async def _open_connection(self) -> None:
+        """Everything up to the greeting. Raise Expelled for who is not admitted."""
+        if (refusal := self._handler.admit(self)) is not None:
+            raise Expelled(refusal)
+        self._greet()
+
+    def _greet(self) -> None:
+        self._say(Reply(220, "", f"{self.hostname} {self.mode.name} ready"))
+
+    def _latest(self, seconds: float) -> float:
+        """When something that may take `seconds` has to be there, on the loop's clock."""
+        return self.loop.time() + seconds
+
     async def _converse(self) -> None:
-        self._deadline = self.loop.time() + self.limits.command_seconds
+        self._deadline = self._latest(self.limits.command_seconds)
         while not self._ending:
+            self._stay()
             line = self._take_line()
             if line is None:
                 if self._draining and self._transaction is None:
@@ -111,7 +124,7 @@ class SmtpSession(Connection):
             if log.is_debug():
                 log.debug("command", line=redact(line))
             await self._handle_line(line)
-            self._deadline = self.loop.time() + self.limits.command_seconds
+            self._deadline = self._latest(self.limits.command_seconds)
 
     async def _handle_line(self, line: bytes) -> None:
         if len(line) > MAX_LINE:
@@ -161,9 +174,9 @@ class SmtpSession(Connection):
 
     def _expect(self, verb: str) -> None:
         if self._state not in _STATES[verb]:
-            if self._state is _State.MAIL and verb in ("DATA", "BDAT"):
+            if self._state is State.MAIL and verb in ("DATA", "BDAT"):
                 raise Refused(replies.NO_RECIPIENTS)
-            if self._state in (_State.MAIL, _State.RCPT) and verb == "MAIL":
+            if self._state in (State.MAIL, State.RCPT) and verb == "MAIL":
                 raise Refused(replies.NESTED_MAIL)
             raise Refused(replies.BAD_SEQUENCE)
 
@@ -172,10 +185,15 @@ class SmtpSession(Connection):
             raise Refused(replies.UNKNOWN_COMMAND)
         self._count_idle()
         self._reset()
-        self._state = _State.READY
-        self.client = hello.name
-        lines = (self.hostname, *self.mode.keywords, f"SIZE {self.limits.message_size}")
+        self._state = State.READY
+        self.client, self.hello = hello.name, hello.verb
+        # RFC 5321 section 4.1.1.1: HELO knows no extensions and has one line.
+        lines = (self.hostname,) if hello.verb == "HELO" else (self.hostname, *self._keywords())
         self._say(Reply(250, "", "\n".join(lines)))
+
+    def _keywords(self) -> tuple[str, ...]:
+        """What EHLO or LHLO announces now."""
+        return (*self.mode.keywords, f"SIZE {self.limits.message_size}")
 
     def _handle_simple(self, verb: str) -> None:
         if verb not in _STATES:
@@ -211,6 +229,8 @@ class SmtpSession(Connection):
         if self._draining:
             self._ending = True
             raise Refused(replies.SHUTTING_DOWN)
+        if mail.delivery_id is not None and not self.mode.reply_per_recipient:
+            raise Refused(Reply(555, "5.5.4", "parameter XDELIVERYID not known"))
         if mail.body == "BINARYMIME":
             raise Refused(Reply(555, "5.6.1", "BINARYMIME is not offered"))
         if mail.size is not None and mail.size > self.limits.message_size:
@@ -218,7 +238,7 @@ class SmtpSession(Connection):
         if mail.reverse_path is not None and not mail.smtputf8 and not mail.reverse_path.is_ascii:
             raise Refused(replies.NEEDS_UTF8)
         self._transaction = self._handler.begin(self, mail)
-        self._state = _State.MAIL
+        self._state = State.MAIL
         self._say(replies.SENDER_OK)
 
     async def _handle_rcpt(self, rcpt: Rcpt) -> None:
@@ -229,7 +249,8 @@ class SmtpSession(Connection):
             reply = self._answer_for(error)
         if reply.positive:
             self._recipients += 1
-            self._state = _State.RCPT
+            self._state = State.RCPT
+        self._last_recipient_code = reply.code
         self._say(reply)
 
     async def _handle_data(self) -> None:
@@ -283,7 +304,7 @@ class SmtpSession(Connection):
             self._say(self._failure)
             self._reset()
         else:
-            self._state = _State.CHUNKS
+            self._state = State.CHUNKS
             self._say(Reply(250, "2.0.0", f"{bdat.size} octets"))
 
     async def _open(self, *, answer: bool = True) -> bool:
@@ -329,6 +350,8 @@ class SmtpSession(Connection):
             self._say(each)
         self._messages += 1
         self._idle = 0
+        if answers and all(each.positive for each in answers):
+            self._errors = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -338,8 +361,8 @@ class SmtpSession(Connection):
         self._chunks = None
         self._failure = None
         self._recipients = 0
-        if self._state is not _State.START:
-            self._state = _State.READY
+        if self._state is not State.START:
+            self._state = State.READY
 
     def _answer_for(self, error: Exception) -> Reply:
         reply = reply_for(error)
