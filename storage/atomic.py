@@ -48,6 +48,7 @@ class System:
     link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
     mkdir = staticmethod(os.mkdir)
+    rmtree = staticmethod(shutil.rmtree)
 
 
 system: System = System()
@@ -343,7 +344,7 @@ def remove_tree(path: Path) -> None:
     """Remove a directory with all that is in it, never through a link; not there is done. Raise Unavailable."""
     try:
         with _translated(path):
-            shutil.rmtree(path)
+            system.rmtree(path)
     except FileNotFoundError:
         if path.exists():  # something vanished under us: another remover; the rest is ours
             remove_tree(path)

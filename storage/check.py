@@ -23,6 +23,7 @@ from .api import DELETED, SEEN, AccountId, AccountKeys, MailboxId, StoreError, S
 from .changes import SilentBus
 from .check_files import check_files
 from .check_report import Finding, Report
+from .collections_check import check_collections
 from .database import open_database
 from .index_reader import Row, select
 from .mail_context import MailContext
@@ -90,6 +91,7 @@ def _check_all(context: MailContext, report: Report, read_files: bool, progress:
         _check_sidecar(context, report, mailbox, name)
         done += messages
     progress("", total, total)
+    check_collections(context, report, read_files)
     _check_account(context, report)
     _check_leftovers(context, report)
     _check_caches(context, report)

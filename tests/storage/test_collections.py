@@ -1,27 +1,32 @@
 """Collections of the file store: the contract, what lies on disk, crashes between two system calls, a lost index."""
 
+import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from broken_system import Broken, Crash
 from collections_contract import ADDRESSBOOK, CALENDAR, DATA, CollectionsContract, event
-from preau.storage import atomic
+from preau.storage import atomic, collections_check
+from preau.storage.account_db import AccountDatabase
 from preau.storage.api import (
     Account,
     CollectionId,
     Conflict,
     Href,
     InvalidSyncToken,
-    NotFound,
     Store,
     StoreLimits,
     Unavailable,
 )
+from preau.storage.check import verify_account
 from preau.storage.paths import AccountPaths, is_opaque
 from preau.storage.seal import MAGIC
 from preau.storage.store import open_store as open_file_store
@@ -193,7 +198,11 @@ def _describe(account: Account) -> None:
 
 @pytest.mark.parametrize("change", [_replace, _remove, _move, _drop, _make, _describe])
 def test_a_crash_between_any_two_system_calls_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, root: Path, reopen: Callable[[], Account], change: Callable[[Account], None]
+    monkeypatch: pytest.MonkeyPatch,
+    root: Path,
+    sealing: bool,
+    reopen: Callable[[], Account],
+    change: Callable[[Account], None],
 ) -> None:
     """After each possible stop, what is told is the state before or the state after, and all of it can be read."""
 
@@ -204,6 +213,7 @@ def test_a_crash_between_any_two_system_calls_loses_nothing(
             told.append((info.name, dict(info.properties), items))
         return told, account.quota().used
 
+    monkeypatch.setattr(collections_check, "_YOUNG", -1)
     account = reopen()
     account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
     account.collections.put_item(account.collections.find(CALENDAR, "tasks").id, Href("b"), b"other", event("2"))
@@ -224,18 +234,29 @@ def test_a_crash_between_any_two_system_calls_loses_nothing(
         if now != before:
             after = after or now
             assert now == after
-        known = {path.name for path in files_below(root)}
-        for info in account.collections.collections():
-            for item in account.collections.items(info.id):
-                assert account.collections.read_item(info.id, item.href)[0] == item
-        assert len(known) >= 1
+        assert _verified(root, sealing) <= _HARMLESS
+        assert _verified(root, sealing) == set()
+        items = [account.collections.items(info.id) for info in account.collections.collections()]
+        assert len(files_below(root)) == len(list(chain(*items)))
         if not broken.struck:
+            assert stop > 0
             break
         if now != before:
             _undo(account, change)
     else:
         pytest.fail("the change never came to its end")
     assert after is not None
+
+
+_HARMLESS = {"file without item", "directory without collection", "collection's description differs"}
+"""What a crash may leave behind: more than a row names, never less."""
+
+
+def _verified(root: Path, sealing: bool) -> set[str]:
+    """What verify finds about collections, and mends."""
+    findings = verify_account(root, ANNE, KEYS[ANNE], sealing=sealing, repair=True)
+    assert all(finding.repaired for finding in findings)
+    return {finding.kind for finding in findings if finding.kind != "sidecar behind"}  # mail's
 
 
 def _undo(account: Account, change: Callable[[Account], None]) -> None:
@@ -344,12 +365,74 @@ def test_an_item_whose_file_is_gone_is_temporary(root: Path, reopen: Callable[[]
     assert account.collections.read_item(calendar_of(account), Href("a"))[1] == DATA
 
 
-def test_first_use_by_two_processes_at_once(root: Path) -> None:
-    stores = [open_file_store(root, sealing=True) for _ in range(2)]
-    accounts = [store.open_account(ANNE, KEYS[ANNE]) for store in stores]
-    assert accounts[0].collections.collections() == accounts[1].collections.collections()
-    assert len(accounts[0].collections.collections()) == 3
-    for store in stores:
-        store.close()
-    with pytest.raises(NotFound):
-        open_file_store(root, sealing=True).open_account(ANNE, KEYS[ANNE]).collections.find(CALENDAR, "contacts")
+def _open_first(root: Path, barrier: threading.Barrier) -> None:
+    store = open_file_store(root, sealing=True)
+    barrier.wait()
+    account = store.open_account(ANNE, KEYS[ANNE])
+    account.collections.put_item(calendar_of(account), Href(str(os.getpid())), DATA, event(None))
+    account.close()
+    store.close()
+
+
+def test_first_use_by_several_processes_at_once(root: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=_open_first, args=(root, barrier)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 3
+    store = open_file_store(root, sealing=True)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    assert [info.name for info in account.collections.collections()] == ["calendar", "contacts", "tasks"]
+    assert len(list(account.collections.items(calendar_of(account)))) == 3
+    assert len(list(AccountPaths(root, ANNE).dav.rglob("collection.json"))) == 3
+    store.close()
+
+
+def test_verify_tells_what_is_wrong_and_mends_what_it_can(
+    monkeypatch: pytest.MonkeyPatch, root: Path, sealing: bool, reopen: Callable[[], Account]
+) -> None:
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    for href in ("gone", "bad", "good"):
+        collections.put_item(calendar, Href(href), DATA, event(href))
+    account.close()
+
+    def verify(*, repair: bool = False) -> list[tuple[str, str, bool]]:
+        findings = verify_account(root, ANNE, KEYS[ANNE], sealing=sealing, repair=repair)
+        ours = [finding for finding in findings if finding.kind != "sidecar behind"]  # mail's
+        return sorted((finding.kind, finding.detail.partition(":")[0], finding.repaired) for finding in ours)
+
+    assert verify() == []
+    paths = AccountPaths(root, ANNE)
+    files = {}
+    with closing(AccountDatabase(paths.index_db, KEYS[ANNE].index if sealing else None)) as db, db.write() as connection:
+        files = dict(connection.execute("SELECT href, file FROM item"))
+        directory = connection.execute("SELECT dir FROM collection WHERE id = ?", (calendar,)).get
+        connection.execute("UPDATE collection SET items = 7 WHERE id = ?", (calendar,))
+    here = paths.collection(CALENDAR, directory)
+    (here / files["gone"]).unlink()
+    with (here / files["bad"]).open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    (here / ("a" * 26)).write_bytes(b"left by a crash")
+    (here.parent / ("b" * 25 + "a")).mkdir()
+    (here / "collection.json").unlink()
+    young = [
+        ("collection's description differs", "collection.json", False),
+        ("counters differ", "7 items, counted 3", False),
+        ("item does not open" if sealing else "item differs from its row", "bad", False),
+        ("item without file", "gone", False),
+    ]
+    assert verify() == young
+    monkeypatch.setattr(collections_check, "_YOUNG", -1)
+    old = [("directory without collection", "b" * 25 + "a", False), ("file without item", "a" * 26, False)]
+    assert verify() == sorted(young + old)
+    lost = [(kind, detail, False) for kind, detail, _ in young[2:]]
+    mended = [(kind, detail, True) for kind, detail, _ in young[:2] + old]
+    assert verify(repair=True) == sorted(lost + mended)
+    assert verify() == lost
+    account = reopen()
+    assert account.collections.read_item(calendar, Href("good"))[1] == DATA

@@ -21,7 +21,7 @@ class Broken(System):
         self.struck = False
         self._when = when
         self._error = error
-        for name in ("open", "write", "truncate", "fdatasync", "fsync", "rename", "link", "unlink", "mkdir"):
+        for name in ("open", "write", "truncate", "fdatasync", "fsync", "rename", "link", "unlink", "mkdir", "rmtree"):
             setattr(self, name, self._wrapped(name, getattr(System, name)))
 
     def _wrapped(self, name: str, real: Any) -> Any:
