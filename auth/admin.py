@@ -14,15 +14,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..storage.api import AccountId, Unavailable
 from . import app_passwords, totp
-from .accounts import Account, Accounts, Credential, new_account_id
-from .addresses import InvalidAddress, domain_of, normalise_address
-from .api import AdminError, AuthUnavailable, CredentialId, Revocation, Service
+from .accounts import Account, Accounts, new_account_id
+from .addresses import domain_of
+from .admin_fields import account_fields, credential_fields, group_fields, key_form, one_line, parse_nets, parse_scopes
+from .api import AdminError, AuthUnavailable, CredentialId, Revocation
 from .directory import Directory, Group
 from .imports import Importer
 from .key_source import KeySource
 from .password_rules import WeakPassword, refuse_weak
 from .passwords import SALT_OCTETS, hash_password
-from .policies.networks import parse_networks
 from .traces import Traces
 
 _DAY = 86_400
@@ -100,7 +100,7 @@ class LocalAdministration:
     ) -> dict[str, Any]:
         """Make an account. With `totp` the answer carries what totp_add answers, too."""
         key = self._free(address)
-        name = _one_line("name", name, _MAX_NAME, empty=True)
+        name = one_line("name", name, _MAX_NAME, empty=True)
         if second_factor not in _SECOND_FACTORS:
             raise AdminError(f"second factor is one of: {', '.join(_SECOND_FACTORS)}")
         hashed = self._hashed(password, key, name) if password is not None else None
@@ -145,7 +145,7 @@ class LocalAdministration:
     def user_list(self) -> list[dict[str, Any]]:
         """All accounts, by address."""
         counts = self._accounts.credential_counts()
-        return [{**_account_fields(account), "app_passwords": counts.get(account.id, 0)} for account in self._accounts.all()]
+        return [{**account_fields(account), "app_passwords": counts.get(account.id, 0)} for account in self._accounts.all()]
 
     @_act
     def user_show(self, address: str) -> dict[str, Any]:
@@ -153,19 +153,19 @@ class LocalAdministration:
         account = self._account(address)
         found = self._accounts.totp(account.id)
         return {
-            **_account_fields(account),
+            **account_fields(account),
             "addresses": [{"address": one, "kind": kind} for one, kind in self._directory.addresses_of(account.id)],
             "groups": self._directory.groups_of(account.id),
             "totp": found is not None,
             "recovery_codes_left": self._accounts.recovery_left(account.id),
-            "app_passwords": [self._credential_fields(one) for one in self._accounts.credentials(account.id)],
+            "app_passwords": [credential_fields(one, self._clock()) for one in self._accounts.credentials(account.id)],
         }
 
     @_act
     def user_lock(self, address: str, *, reason: str) -> None:
         """Suspend: nothing opens it any more, live sessions end. Mail goes on arriving."""
         account = self._account(address)
-        reason = _one_line("reason", reason, _MAX_REASON)
+        reason = one_line("reason", reason, _MAX_REASON)
         with self._accounts.transaction():
             self._accounts.suspend(account.id, reason, self._now())
         self._revoked(Revocation(account=account.id, why="account locked"))
@@ -213,12 +213,12 @@ class LocalAdministration:
     @_act
     def group_list(self) -> list[dict[str, Any]]:
         """All groups, by address."""
-        return [_group_fields(group) for group in self._directory.groups()]
+        return [group_fields(group) for group in self._directory.groups()]
 
     @_act
     def group_show(self, address: str) -> dict[str, Any]:
         """One group with its members."""
-        return _group_fields(self._group(address))
+        return group_fields(self._group(address))
 
     @_act
     def group_member(self, address: str, member: str, *, present: bool) -> dict[str, Any]:
@@ -227,13 +227,13 @@ class LocalAdministration:
         with self._accounts.transaction():
             if present:
                 self._add_members(group.row, [member])
-            elif not self._directory.remove_member(group.row, _key_form(member)):
+            elif not self._directory.remove_member(group.row, key_form(member)):
                 raise AdminError(f"{member} is not a member of {group.address}")
-        self._done("group_member", None, group=group.address, member=_key_form(member), present=present)
+        self._done("group_member", None, group=group.address, member=key_form(member), present=present)
         return self.group_show(group.address)
 
     def _add_members(self, row: int, members: Sequence[str]) -> None:
-        unknown = [member for member in members if not self._directory.add_member(row, _key_form(member))]
+        unknown = [member for member in members if not self._directory.add_member(row, key_form(member))]
         if unknown:
             raise AdminError(f"no account or group {', '.join(unknown)}; add it first: preau user add {unknown[0]}")
 
@@ -275,14 +275,14 @@ class LocalAdministration:
     ) -> dict[str, Any]:
         """Make an app password; it is shown this once."""
         account = self._account(address)
-        label = _one_line("label", label, _MAX_LABEL)
+        label = one_line("label", label, _MAX_LABEL)
         if len(self._accounts.credentials(account.id)) >= self._settings.app_passwords:
             raise AdminError(f"{account.address} has {self._settings.app_passwords} app passwords; revoke one first")
         if expires_days is not None and not 0 < expires_days <= 36_500:
             raise AdminError("expiry is a number of days from 1")
         now = self._now()
-        chosen = _scopes(scopes)
-        allowed = _networks(networks)
+        chosen = parse_scopes(scopes)
+        allowed = parse_nets(networks)
         with self._accounts.transaction():
             password = self._new_password(account.id)
             row = self._accounts.add_credential(
@@ -304,7 +304,7 @@ class LocalAdministration:
     @_act
     def app_password_list(self, address: str) -> list[dict[str, Any]]:
         """All of an account that are not revoked, oldest first."""
-        return [self._credential_fields(one) for one in self._accounts.credentials(self._account(address).id)]
+        return [credential_fields(one, self._clock()) for one in self._accounts.credentials(self._account(address).id)]
 
     @_act
     def app_password_revoke(self, address: str, credential: str) -> None:
@@ -324,7 +324,7 @@ class LocalAdministration:
     @_act
     def traces_show(self, address: str, *, since: int | None = None) -> list[dict[str, Any]]:
         """Connection traces of an account, or of the one last deleted under the address; oldest first."""
-        key = _key_form(address)
+        key = key_form(address)
         account = self._accounts.by_address(key)
         owner = account.id if account is not None else self._accounts.deleted_under(key)
         if owner is None:
@@ -351,19 +351,19 @@ class LocalAdministration:
     # -- shared
 
     def _account(self, address: str) -> Account:
-        account = self._accounts.by_address(_key_form(address))
+        account = self._accounts.by_address(key_form(address))
         if account is None:
             raise AdminError(f"no account {address}")
         return account
 
     def _group(self, address: str) -> Group:
-        group = self._directory.group(_key_form(address))
+        group = self._directory.group(key_form(address))
         if group is None:
             raise AdminError(f"no group {address}")
         return group
 
     def _free(self, address: str) -> str:
-        key = _key_form(address)
+        key = key_form(address)
         if self._directory.is_taken(key):
             raise AdminError(f"{key} is there already")
         return key
@@ -387,21 +387,6 @@ class LocalAdministration:
     def _now(self) -> int:
         return int(self._clock())
 
-    def _credential_fields(self, credential: Credential) -> dict[str, Any]:
-        return {
-            "id": credential.id,
-            "label": credential.label,
-            "scopes": sorted(credential.scopes),
-            "networks": list(credential.networks),
-            "created": credential.created,
-            "expires": credential.expires,
-            "idle_days": credential.idle_days,
-            "expired": credential.is_expired(self._clock()),
-            "last_used": credential.last_used,
-            "last_service": credential.last_service,
-            "last_network": credential.last_network,
-        }
-
     def _revoked(self, revocation: Revocation) -> None:
         # Before the trace: what must end, ends even when the traces cannot be written.
         self._on_revoke(revocation)
@@ -409,58 +394,3 @@ class LocalAdministration:
     def _done(self, act: str, account: AccountId | None, **fields: object) -> None:
         self._traces.event(f"admin.{act}", acct=account, by=self.actor or None, **fields)
         self._traces.sync()
-
-
-def _key_form(address: str) -> str:
-    try:
-        return normalise_address(address)
-    except InvalidAddress as error:
-        raise AdminError(f"{address[:80]!r} is not an address: {error}") from None
-
-
-def _one_line(what: str, text: str, longest: int, *, empty: bool = False) -> str:
-    text = text.strip()
-    if not text and not empty:
-        raise AdminError(f"{what} is missing")
-    if len(text) > longest or not text.isprintable():
-        raise AdminError(f"{what}: at most {longest} printable characters")
-    return text
-
-
-def _scopes(scopes: Sequence[str] | None) -> frozenset[Service]:
-    if scopes is None:
-        return frozenset(Service)
-    try:
-        chosen = frozenset(Service(scope.strip().lower()) for scope in scopes)
-    except ValueError:
-        raise AdminError(f"scopes are of: {', '.join(Service)}") from None
-    if not chosen:
-        raise AdminError("an app password without a scope opens nothing")
-    return chosen
-
-
-def _networks(networks: Sequence[str]) -> tuple[str, ...]:
-    try:
-        return parse_networks(tuple(networks))
-    except ValueError as error:
-        raise AdminError(str(error)) from None
-
-
-def _account_fields(account: Account) -> dict[str, Any]:
-    return {
-        "account": account.id,
-        "address": account.address,
-        "name": account.name,
-        "status": "locked" if account.suspended is not None else "active",
-        "reason": account.suspended,
-        "password": account.has_password,
-        "backend": account.backend,
-        "second_factor": account.second_factor,
-        "admin": account.admin,
-        "quota": account.quota,
-        "created": account.created,
-    }
-
-
-def _group_fields(group: Group) -> dict[str, Any]:
-    return {"address": group.address, "members": list(group.members)}

@@ -26,8 +26,8 @@ from pathlib import Path
 from ..daemon.log import logger
 from ..storage.api import AccountId, Unavailable
 from . import app_passwords
-from .accounts import Account, Accounts, new_account_id, open_accounts
-from .addresses import InvalidAddress, domain_of, normalise_address, normalise_domain, without_tag
+from .accounts import Accounts, new_account_id, open_accounts
+from .addresses import InvalidAddress, domain_of, normalise_address, normalise_domain
 from .answers import Answers, Try
 from .api import (
     Attempt,
@@ -45,13 +45,14 @@ from .app_passwords import AppPassword
 from .backends.api import Backend, Entry, Verdict
 from .backends.load import Backends, BackendSettings, open_backend
 from .backends.sqlite import SqliteBackend
-from .directory import NOWHERE, Directory, TooManyRecipients
+from .directory import NOWHERE, Directory
 from .hashing import BoundedThreads
 from .key_source import KeySource
 from .policies.account_rate import TAG_OCTETS
 from .policies.chain import Chain, PolicySettings
 from .policies.networks import is_within, network_of
 from .policies.values import Delay, Refuse
+from .recipients import RecipientLookup
 from .references import References
 from .sasl import MAX_LOGIN, MAX_SECRET
 from .sessions import Sessions, parse_session_id, short_id
@@ -150,6 +151,15 @@ class Engine:
                 (open_backend(settings, self._database, self._pepper, self._random), settings.domains)
                 for settings in self._settings.backends
             ]
+        )
+        self._recipients = RecipientLookup(
+            self._accounts,
+            self._directory,
+            self._backends,
+            self._plug_in_threads,
+            self._add_account,
+            delimiter=self._settings.delimiter,
+            limit=self._settings.expand,
         )
         self._answers = Answers(
             self.traces,
@@ -288,7 +298,7 @@ class Engine:
         if verdict is Verdict.UNAVAILABLE:
             raise AuthUnavailable("the backend cannot say")
         if verdict is Verdict.RIGHT and one.account is None and entry is not None:
-            one.account = await self._provide(entry, backend)
+            one.account = await self._recipients.provide(entry, backend)
         account = self._accounts.by_id(one.account.id if one.account is not None else AccountId(one.subject))
         if one.account is not None and account is not None and account.valid_from != one.account.valid_from:
             raise AuthUnavailable("the account changed while its password was being verified")
@@ -314,7 +324,7 @@ class Engine:
                 return Verdict.RIGHT, None, backend
             entry: Entry | None = Entry(account.address, account.address, account.name, account.id)
         else:
-            entry = await self._look_up_elsewhere(one.address, backend)
+            entry = await self._recipients.entry(one.address, backend)
         threads = self._own_threads if isinstance(backend, SqliteBackend) else self._plug_in_threads
         return await threads.run(lambda: backend.verify(entry, secret)), entry, backend
 
@@ -326,58 +336,16 @@ class Engine:
             raise AuthUnavailable(f"no backend {one.account.backend}")
         return backend
 
-    async def _look_up_elsewhere(self, address: str | None, backend: Backend) -> Entry | None:
-        if address is None or "lookup" not in backend.capabilities:
-            return None
-        return await self._plug_in_threads.run(lambda: backend.lookup(address))
-
-    async def _provide(self, entry: Entry, backend: Backend) -> Account | None:
-        """The account of somebody a backend knows: made when first seen."""
-        address = self._key_form(entry.address)
-        if address is None or not self._directory.serves(domain_of(address)):
-            log.warning("backend names an address of no domain here", backend=backend.name)
-            return None
-        account = self._accounts.by_address(address)
-        if account is None and not self._directory.is_taken(address):
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._writer, self._add_account, address, entry.name, backend.name)
-            account = self._accounts.by_address(address)
-        return account
-
-    def _add_account(self, address: str, name: str, backend: str) -> None:
-        accounts = self._writing_accounts()
-        with accounts.transaction():
-            if accounts.by_address(address) is None:
-                accounts.add(new_account_id(self._random(16)), address, now=int(self._clock()), name=name, backend=backend)
-
     def _tag(self, one: Try) -> bytes:
         text = f"tag\0{one.subject}\0{one.attempt.secret}"
         return hmac.digest(self._pepper, text.encode("utf-8", "surrogatepass"), "sha256")[:TAG_OCTETS]
-
-    # -- recipients
 
     async def lookup(self, address: str) -> Recipients:
         """Where mail for `address` goes. Raise AuthUnavailable."""
         if self._flusher is None:
             raise AuthUnavailable("not started")
         key = self._key_form(address)
-        if key is None:
-            return NOWHERE
-        try:
-            found = self._look_up(key)
-            if found is NOWHERE and self._directory.serves(domain_of(key)):
-                backend = self._backends.of_domain(domain_of(key))
-                for candidate in filter(None, (key, without_tag(key, self._settings.delimiter))):
-                    entry = await self._look_up_elsewhere(candidate, backend)
-                    if entry is not None and await self._provide(entry, backend) is not None:
-                        return self._look_up(key)
-            return found
-        except (Unavailable, TooManyRecipients) as error:
-            log.error("lookup not possible", reason=str(error))
-            raise AuthUnavailable(str(error)) from error
-
-    def _look_up(self, key: str) -> Recipients:
-        return self._directory.lookup(key, delimiter=self._settings.delimiter, limit=self._settings.expand)
+        return NOWHERE if key is None else await self._recipients.lookup(key)
 
     # -- sessions and revocation
 
@@ -430,6 +398,16 @@ class Engine:
         self._chain.forget_account(account)
 
     # -- writing
+
+    async def _add_account(self, address: str, name: str, backend: str) -> None:
+        def add() -> None:
+            accounts = self._writing_accounts()
+            with accounts.transaction():
+                if accounts.by_address(address) is None:
+                    now = int(self._clock())
+                    accounts.add(new_account_id(self._random(16)), address, now=now, name=name, backend=backend)
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, add)
 
     async def flush(self, *, everything: bool = False) -> None:
         """Write what is pending and make the traces durable; what fails is kept for the next time."""
