@@ -46,11 +46,7 @@ def tell_news(session: Session, row: Row, *, look: bool = True) -> Steps:
         return b""
     if look:
         view.mailbox.refresh()
-    yield from view.tell(
-        may_expunge=not row.uses_sequence,
-        uid=row.answers_uids,
-        modseq=session.condstore,
-    )
+    yield from session.tell(may_expunge=not row.uses_sequence, uid=row.answers_uids)
     if view.mailbox.deleted:
         session.farewell = MAILBOX_GONE
         session.move(Trigger.ENDED)

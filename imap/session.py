@@ -4,14 +4,14 @@ Owns the transition table, the shape of a row of the command table (imap/command
 who is signed in, what is enabled, which mailbox is selected. Never reads, writes or waits.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from ..auth.api import Granted
 from ..auth.sasl import Credentials
-from ..storage.api import Account, Mail, MailboxId
+from ..storage.api import Account, Mail, MailboxId, Uid
 from .sequence import SequenceSet
 from .settings import ImapSettings
 from .steps import Steps
@@ -196,6 +196,11 @@ class Session:
         return "CONDSTORE" in self.enabled
 
     @property
+    def qresync(self) -> bool:
+        """Whether VANISHED stands for EXPUNGE (RFC 7162 section 3.2.3)."""
+        return "QRESYNC" in self.enabled
+
+    @property
     def utf8(self) -> bool:
         """Whether the client reads UTF-8 in quoted strings (RFC 6855, RFC 9051)."""
         return not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2"))
@@ -210,6 +215,12 @@ class Session:
         if numbers.exceeds(view.count):
             raise NoSuchNumber
         return numbers.indices(view.count)
+
+    def tell(self, *, may_expunge: bool, uid: bool = False, answered: Mapping[Uid, int] | None = None) -> Iterator[bytes]:
+        """View.tell of the selected mailbox, in the form that this session enabled."""
+        return self.selected.tell(
+            may_expunge=may_expunge, uid=uid, modseq=self.condstore, vanished=self.qresync, answered=answered
+        )
 
     def enable_condstore(self) -> bytes:
         """Note a CONDSTORE enabling command; what the first one tells of the selected mailbox (RFC 7162 section 3.1)."""

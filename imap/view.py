@@ -31,7 +31,7 @@ are told again at the next call, which is harmless.
 
 A command that has answered for some messages itself (STORE with its FETCH lines or without, BODY[] that set \\Seen) says
 which, and up to which modseq: they are told again only if somebody changed them after that (RFC 9051 section 6.4.6).
-QRESYNC later passes `vanished=True`; nothing else changes.
+With QRESYNC `vanished` is set; nothing else changes.
 """
 
 from array import array
@@ -143,6 +143,10 @@ class View:
         if self.read_only:
             permanent = ""
         return f"* FLAGS ({names})\r\n* OK [PERMANENTFLAGS ({permanent})] Flags kept\r\n".encode("latin-1", "replace")
+
+    def new_keywords(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS when keywords are new to the client, else nothing: told before one of them is used."""
+        return self.flags_lines() if self.keywords != len(self.mailbox.keywords) else b""
 
     def flags_slice(self, begin: int, end: int, *, uid: bool, modseq: bool) -> bytes:
         """FETCH lines with FLAGS for positions [begin, end), at most SLICE of them; those expunged meanwhile are left out."""

@@ -49,7 +49,7 @@ TABLE: CommandTable = _table(
         Row("LOGIN", handle_login, SIGNED_OUT, "6.2.3"),
         # authenticated
         Row("ENABLE", handle_enable, SIGNED_IN, "6.3.1", ("ENABLE",)),
-        Row("SELECT", handle_select, SIGNED_IN, "6.3.2", ("CONDSTORE",), tells_nothing=True),
+        Row("SELECT", handle_select, SIGNED_IN, "6.3.2", ("CONDSTORE", "QRESYNC"), tells_nothing=True),
         Row("EXAMINE", handle_select, SIGNED_IN, "6.3.3", tells_nothing=True),
         Row("CREATE", handle_create, SIGNED_IN, "6.3.4", ("CREATE-SPECIAL-USE",)),
         Row("DELETE", handle_delete, SIGNED_IN, "6.3.5"),

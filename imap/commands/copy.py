@@ -52,7 +52,7 @@ def handle_move(session: Session, args: Move) -> Steps:
     if moved.source:
         yield b"* OK " + _copyuid(moved) + b"Moved\r\n"
     view.mailbox.refresh()
-    yield from view.tell(may_expunge=True, uid=args.uid, modseq=session.condstore)
+    yield from session.tell(may_expunge=True, uid=args.uid)
     if session.condstore:
         return b"OK [HIGHESTMODSEQ %d] MOVE completed" % view.mailbox.highestmodseq
     return b"OK MOVE completed"

@@ -4,16 +4,16 @@ from ..session import Session
 from ..steps import Steps
 from ..values import Enable
 
-CAN_BE_ENABLED = ("CONDSTORE",)
+CAN_BE_ENABLED = ("CONDSTORE", "QRESYNC")
 """Of what we advertise. What is not here is passed over in silence, as the RFC wants."""
 
 
 def handle_enable(session: Session, args: Enable) -> Steps:
     """Enable what we know of what is asked for, and tell what is new."""
-    before = session.enabled
+    new = [name for name in CAN_BE_ENABLED if name in args.capabilities and name not in session.enabled]
     told = b""
-    if "CONDSTORE" in args.capabilities:
+    if "CONDSTORE" in new or "QRESYNC" in new:  # QRESYNC brings CONDSTORE along (RFC 7162 section 3.2.3)
         told = session.enable_condstore()
-    new = [name for name in CAN_BE_ENABLED if name in session.enabled and name not in before]
+    session.enabled |= frozenset(new)
     yield ("* ENABLED " + " ".join(new)).rstrip().encode("ascii") + b"\r\n" + told
     return b"OK ENABLE completed"

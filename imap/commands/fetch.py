@@ -10,6 +10,7 @@ from typing import Any
 from ...storage.api import SEEN, FlagOp, ModSeq, Uid
 from ..answers import EXPUNGED
 from ..fetch import Fetch, NotBuilt, changed_positions, cut_positions
+from ..resync import vanished_earlier
 from ..sequence import flatten
 from ..session import Session
 from ..steps import Step, Steps, work
@@ -23,7 +24,7 @@ def handle_fetch(session: Session, args: FetchArguments) -> Steps:
     """Send what is asked for."""
     view = session.selected
     items: tuple[FetchItem, ...] = args.items
-    if args.vanished and "QRESYNC" not in session.enabled:
+    if args.vanished and not session.qresync:
         return b"BAD QRESYNC is not enabled"
     positions = session.positions(args.set, uid=args.uid)
     if args.changed_since is not None:
@@ -33,12 +34,15 @@ def handle_fetch(session: Session, args: FetchArguments) -> Steps:
         positions = changed_positions(view, positions, args.changed_since, changed)
     if FetchFact.MODSEQ in items:
         yield session.enable_condstore()
+    if args.vanished and args.changed_since is not None:
+        yield from vanished_earlier(session.mail, view, args.changed_since, args.set)
     try:
         fetch = Fetch(session.mail, view, items, uid=args.uid)
     except NotBuilt:
         return b"BAD No such item here"
     if not positions:
         return b"OK FETCH completed"
+    yield view.new_keywords()
     if not view.read_only and any(isinstance(item, FetchBody) and not item.peek for item in items):
         fetch = yield from _fetch_and_mark(session, items, positions, uid=args.uid)
     else:
@@ -59,7 +63,8 @@ def _fetch_and_mark(
     """
     view = session.selected
     plain = Fetch(session.mail, view, items, uid=uid)
-    extra = [FetchFact.FLAGS] + [FetchFact.MODSEQ] * session.condstore
+    # RFC 7162 section 3.2.4: with CONDSTORE, UID and MODSEQ stand in every FETCH that tells FLAGS unasked.
+    extra = [FetchFact.FLAGS, *[FetchFact.UID, FetchFact.MODSEQ][: 2 * session.condstore]]
     marked = Fetch(session.mail, view, (*items, *(item for item in extra if item not in items)), uid=uid)
     answered: dict[Uid, int] = {}
     for group in cut_positions(positions, session.site.settings.uid_batch):
@@ -72,7 +77,7 @@ def _fetch_and_mark(
             answered.update(dict.fromkeys(stored.changed, int(stored.modseq)))
             fetch = marked
         yield from fetch.answers(group)
-    yield from view.tell(may_expunge=False, uid=uid, modseq=session.condstore, answered=answered)
+    yield from session.tell(may_expunge=False, uid=uid, answered=answered)
     plain.missing += marked.missing
     plain.damaged += marked.damaged
     return plain

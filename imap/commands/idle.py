@@ -13,7 +13,7 @@ def handle_idle(session: Session, args: Idle) -> Steps:
         view.mailbox.refresh()
     while session.state is not State.LOGOUT:
         if view is not None:
-            yield from view.tell(may_expunge=True, modseq=session.condstore)
+            yield from session.tell(may_expunge=True)
             if view.mailbox.deleted:
                 break  # the frame says farewell
         if (yield from done_or_news()) is not None:

@@ -1,5 +1,6 @@
-"""SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3, RFC 7162 section 3.1.8)."""
+"""SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3, RFC 7162 sections 3.1.8 and 3.2.5)."""
 
+from ..resync import resync
 from ..session import Session
 from ..steps import Steps, work
 from ..values import Select
@@ -7,7 +8,7 @@ from ..values import Select
 
 def handle_select(session: Session, args: Select) -> Steps:
     """Open the mailbox and tell all about it. When that fails, nothing is selected (RFC 9051 section 6.3.2)."""
-    if args.qresync is not None and "QRESYNC" not in session.enabled:
+    if args.qresync is not None and not session.qresync:
         return b"BAD QRESYNC is not enabled"
     if session.view is not None:
         session.deselect()
@@ -39,6 +40,8 @@ def handle_select(session: Session, args: Select) -> Steps:
         b"* OK [MAILBOXID (%s)] Ok\r\n" % info.object_id.encode("ascii"),
     ]
     yield b"".join(lines)
+    if args.qresync is not None:
+        yield from resync(mail, view, args.qresync)
     if args.read_only:
         return b"OK [READ-ONLY] EXAMINE completed"
     return b"OK [READ-WRITE] SELECT completed"

@@ -32,11 +32,12 @@ def handle_store(session: Session, args: Store) -> Steps:
     if not uids:
         return b"OK STORE completed: nothing to change"
     mailbox.refresh()
-    yield from view.tell(may_expunge=False, uid=args.uid, modseq=session.condstore)
+    yield from session.tell(may_expunge=False, uid=args.uid)
     before = _masks(view, uids) if args.silent else {}
     as_of = mailbox.highestmodseq
     stored = yield from work(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
     mailbox.refresh()
+    yield view.new_keywords()
     alone = mailbox.highestmodseq == stored.modseq and stored.modseq <= as_of + 1
     if args.silent:
         answered = yield from _answer_silently(session, args, stored, before, alone=alone)
@@ -45,7 +46,7 @@ def handle_store(session: Session, args: Store) -> Steps:
         told = [uid for uid in uids if uid not in held] if held else uids
         answered = dict.fromkeys(told, mailbox.highestmodseq)
         yield from view.fetch_lines(told, uid=args.uid, modseq=session.condstore)
-    yield from view.tell(may_expunge=False, uid=args.uid, modseq=session.condstore, answered=answered)
+    yield from session.tell(may_expunge=False, uid=args.uid, answered=answered)
     if not args.uid and any(view.place(uid) < 0 for uid in uids):
         return EXPUNGED
     if stored.failed:

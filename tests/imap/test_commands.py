@@ -349,3 +349,16 @@ def test_quota_of_the_one_root() -> None:
 def test_noop_is_what_it_says() -> None:
     client = Client()
     assert run_steps(run_command(client.session, TABLE["NOOP"], Noop())) == (b"", b"OK NOOP completed")
+
+
+def test_new_keywords_are_told_before_they_are_used() -> None:
+    """RFC 9051 section 7.3.5 and 7.1 (PERMANENTFLAGS): FLAGS first, then the FETCH lines that name them."""
+    client = selected(2)
+    lines, _ = client.say(b"STORE 1 +FLAGS ($New)")
+    assert [line.split()[1] for line in lines] == ["FLAGS", "OK", "1"]
+    mail, mailbox = client.account.mail, client.session.selected.mailbox
+    mail.store_flags(mailbox.id, [Uid(2)], FlagOp.ADD, frozenset({"$Other"}))
+    mailbox.refresh()
+    lines, _ = client.say(b"FETCH 2 FLAGS")
+    assert [line.split()[1] for line in lines][:3] == ["FLAGS", "OK", "2"]
+    assert "$Other" in lines[0]
