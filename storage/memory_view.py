@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .api import MailboxId, ModSeq, Uid, UidValidity
 
 if TYPE_CHECKING:
-    from .memory_mail import Mailbox
+    from .memory_records import Mailbox
 
 
 class MemoryOpenMailbox:
