@@ -206,6 +206,17 @@ class AccountDatabase:
                 self._watch = self._new_reader()
             return int(self._watch.execute("PRAGMA data_version").get)
 
+    def relax(self) -> None:
+        """Give back memory after a quiet time: close the readers, let go of the writer's pages."""
+        while self._readers:
+            try:
+                self._readers.pop().close()
+            except IndexError:
+                break  # taken just now
+        with self._my_turn():
+            if not self._closed:
+                self._writer.pragma("shrink_memory")
+
     def close(self) -> None:
         """Close all connections. A call under way ends first; later ones raise Unavailable."""
         with self._my_turn():
