@@ -13,6 +13,7 @@ Owns the table, the list of names and the two encodings. Never the truth: the fi
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -137,6 +138,8 @@ class Cache:
         """Open it, making it when it is not there. Raise Unavailable."""
         self._path = path
         self._key = key
+        self._opening = threading.Lock()
+        self._writing: IndexReader | None = None
         self._open()
 
     def _open(self) -> None:
@@ -148,14 +151,24 @@ class Cache:
         self._inode = inode_of(self._path)
 
     def _connect(self) -> None:
-        self._writer = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL")
-        try:
-            reader = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=True)
-        except BaseException:
-            self._writer.close()
-            raise
+        reader = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=True)
         self.reader = IndexReader(reader, self._path.name)
-        self._writing = IndexReader(self._writer, self._path.name)
+
+    def _writer(self) -> IndexReader:
+        """The connection that writes, opened when it is first needed."""
+        with self._opening:
+            if self._writing is None:
+                connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL")
+                self._writing = IndexReader(connection, self._path.name)
+            return self._writing
+
+    def relax(self) -> None:
+        """Give back memory after a quiet time."""
+        self.reader.relax()
+        with self._opening:
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                writing.close()
 
     def check_file(self) -> None:
         """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
@@ -180,7 +193,7 @@ class Cache:
         self._many("DELETE FROM cache WHERE id BETWEEN ? AND ?", [(first, last)])
 
     def _many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        with translated(self._path.name), self._writing.alone() as connection:
+        with translated(self._path.name), self._writer().alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany(statement, rows)
@@ -190,7 +203,10 @@ class Cache:
     def close(self) -> None:
         """Close both connections."""
         self.reader.close()
-        self._writing.close()
+        with self._opening:
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                writing.close()
 
 
 def _end(connection: apsw.Connection) -> None:

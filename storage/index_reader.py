@@ -72,6 +72,11 @@ class IndexReader:
         with self._lock:
             yield self._connection
 
+    def relax(self) -> None:
+        """Give back the memory of cached pages."""
+        with self._lock:
+            self._connection.pragma("shrink_memory")
+
     def close(self) -> None:
         """Close the connection; later calls raise Unavailable."""
         with self._lock:

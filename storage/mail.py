@@ -32,7 +32,7 @@ from .api import (
 )
 from .index_mailboxes import checked_name, find_mailbox, list_mailboxes, read_status
 from .index_messages import change_flags, take_out
-from .mail_after import after_flags, after_removal
+from .mail_after import after_flags, after_removal, after_use
 from .mail_context import MailContext, mtime_of
 from .mail_text import MailText
 from .mail_unlink import remove_files
@@ -163,6 +163,7 @@ class FileMail:
                 context.open[mailbox] = view
             else:
                 view = there
+            after_use(context)
             context.sidecars.changed(mailbox)  # a process that died may have left them behind
         view.holders += 1
         return view
@@ -228,6 +229,7 @@ class FileMail:
         """See Mail."""
         context = self._context
         stored = context.db.transact(lambda connection: change_flags(connection, mailbox, uids, op, flags, unchanged_since))
+        after_use(context)
         if stored.changed:
             context.announce(mailbox, stored.modseq)
             after_flags(context, mailbox)
@@ -253,6 +255,7 @@ class FileMail:
 
     def search_text(self, mailbox: MailboxId, key: TextKey, uids: Sequence[Uid]) -> set[Uid]:
         """See Mail."""
+        after_use(self._context)
         return self._context.text.search(mailbox, key, uids)
 
     def sent_dates(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Mapping[Uid, int]:

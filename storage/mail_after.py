@@ -7,6 +7,7 @@ Owns which jobs follow which change. Never changes what is true.
 """
 
 import logging
+import time
 from collections.abc import Sequence
 
 from .api import MailboxId, StoreError, Uid
@@ -18,6 +19,7 @@ from .mail_unlink import remove_files
 
 log = logging.getLogger("preau.storage")
 
+_QUIET = 30.0  # seconds
 _NAMES_DELAY = 2.0  # seconds: flags that follow one another are written into names once
 
 
@@ -33,6 +35,7 @@ def keep_derived(context: MailContext, rows: Sequence[tuple[int, bytes, Derived]
 
 def after_append(context: MailContext, mailbox: MailboxId, placed: Placed, *, keywords: bool) -> None:
     """Messages came in."""
+    after_use(context)
     if any(placed.fresh):
         context.sidecars.changed(mailbox)
         context.announce(mailbox, placed.modseq)
@@ -79,6 +82,23 @@ def after_transfer(
         after_flags(context, target)
     if removed is not None:
         after_removal(context, source, removed)
+
+
+def after_use(context: MailContext) -> None:
+    """The account was worked with: give back memory once it is quiet."""
+    context.last_used = time.monotonic()
+    context.background.submit(("quiet", context.account), lambda: relax(context), delay=_QUIET, idle=True)
+
+
+def relax(context: MailContext) -> None:
+    """Close what is opened again when it is needed, unless the account was worked with just now. [background]"""
+    if time.monotonic() - context.last_used < _QUIET:
+        context.background.submit(("quiet later", context.account), lambda: relax(context), delay=_QUIET, idle=True)
+        return
+    context.db.relax()
+    context.reader.relax()
+    context.cache.relax()
+    context.text.close()
 
 
 def drop_doomed(context: MailContext) -> None:

@@ -89,6 +89,7 @@ class MailContext:
         """Ids whose rows are gone from the index but perhaps not yet from the cache."""
         self.deks: dict[int, bytes] = {}
         """Wrapped keys worked out by reading, on their way into the index."""
+        self.last_used = 0.0
         self.text: MailText
         self.sidecars: Sidecars
         self.look: Look

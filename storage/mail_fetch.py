@@ -16,12 +16,15 @@ from .index_reader import Row, chosen, ordered_batches, rows_of
 from .index_schema import SEALED
 from .mail_context import MailContext
 from .mail_derive import Derived, derive_from
-from .mail_reader import AnyReader, open_message
+from .mail_reader import AnyReader, DamagedFile, open_message
 from .mail_transfer import find_file
 from .maildir import file_name
 from .seal import InvalidSeal, SealReader
 
 log = logging.getLogger("preau.storage")
+
+DAMAGED = (InvalidSeal, DamagedFile)
+"""What a file raises that will not be better by waiting."""
 
 _FACTS_AT_ONCE = 512
 _FACTS = "size, idate, savedate, printf('E%016x', emailid), printf('T%016x', threadid)"
@@ -95,9 +98,13 @@ def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns:
 def _fields_of_file(context: MailContext, mailbox: MailboxId, uid: Uid, wanted: set[bytes]) -> Iterator[tuple[Uid, bytes]]:
     try:
         with read_message(context, mailbox, uid) as reader:
-            yield uid, select_fields(read_header(reader), wanted)
+            found = select_fields(read_header(reader), wanted)
     except NotFound:
         return
+    except DAMAGED as error:
+        _tell_damage(context, uid, error)
+        return
+    yield uid, found
 
 
 def read_header(reader: AnyReader) -> bytes:
@@ -195,6 +202,8 @@ def _derive_missing(context: MailContext, mailbox: MailboxId, uids: Iterable[Uid
             made[uid] = derive_message(context, mailbox, uid)
         except NotFound:
             continue
+        except DAMAGED as error:
+            _tell_damage(context, uid, error)
     if made:
         rows = [derived.cache_row(mailbox << 32 | uid, b"") for uid, derived in made.items()]
         context.background.submit(("cache", context.account, mailbox, rows[0][0]), lambda: _keep(context, rows))
@@ -207,6 +216,11 @@ def _keep(context: MailContext, rows: list[tuple[int, int | None, int, bytes, by
     except StoreError:
         context.cache.check_file()
         context.cache.put(rows)
+
+
+def _tell_damage(context: MailContext, uid: Uid, error: Exception) -> None:
+    # One damaged file must not take a whole mailbox with it: it is left out, and told to who can do something about it.
+    log.error("a message cannot be read", extra={"account": context.account, "uid": uid, "error": str(error)})
 
 
 def derive_message(context: MailContext, mailbox: MailboxId, uid: Uid) -> Derived:

@@ -4,6 +4,7 @@ Owns how the octets of a message come out of its file; every reader checks that 
 Never follows a link, never waits on a FIFO, never hands out octets that were not verified.
 """
 
+import errno
 import os
 import stat
 
@@ -13,6 +14,10 @@ from .index_schema import LF_ENDS, SEALED
 from .seal import SealKind, SealReader, open_sealed
 
 _PIECE = 262_144
+
+
+class DamagedFile(Unavailable):
+    """A message's file is not what its row says, and will not be by waiting: `store verify` tells more."""
 
 
 class PlainReader:
@@ -120,10 +125,12 @@ def open_file(directory: str, name: str) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise DamagedFile(f"a symbolic link is in the way ({name})") from error
         raise unavailable(error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Unavailable("not a regular file")
+        raise DamagedFile(f"not a regular file ({name})")
     return descriptor
 
 
@@ -136,14 +143,14 @@ def open_message(
         reader = open_sealed(descriptor, account=account, kind=SealKind.MESSAGE, secret_key=secret_key, dek=dek)
         if reader.size != size:
             reader.close()
-            raise Unavailable(f"the file has another size than its row ({name})")
+            raise DamagedFile(f"the file has another size than its row ({name})")
         return reader
     if form & LF_ENDS:
         return LfReader(PlainReader(descriptor, os.fstat(descriptor).st_size), size)
     there = os.fstat(descriptor).st_size
     if there != size:
         os.close(descriptor)
-        raise Unavailable(f"the file has another size than its row ({name})")
+        raise DamagedFile(f"the file has another size than its row ({name})")
     return PlainReader(descriptor, there)
 
 

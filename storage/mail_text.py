@@ -20,7 +20,7 @@ from .cache import delete_database, inode_of
 from .database import DamagedDatabase, NewerSchema, open_database
 from .mail_context import MailContext
 from .mail_derive import Derived, structure_of
-from .mail_fetch import read_message
+from .mail_fetch import DAMAGED, read_message
 from .search import SCHEMA, SearchIndex
 
 log = logging.getLogger("preau.storage")
@@ -218,7 +218,7 @@ class MailText:
                 try:
                     with read_message(self._context, mailbox, Uid(number & 0xFFFFFFFF)) as reader:
                         texts.append((number, extract_text(reader.read, structure_of(reader), self._limits)))
-                except NotFound:
+                except (NotFound, *DAMAGED):
                     continue
             with self._writer() as index, index.transaction():
                 for number, text in texts:
@@ -229,5 +229,5 @@ class MailText:
         try:
             with read_message(self._context, mailbox, Uid(number & 0xFFFFFFFF)) as reader:
                 return reader.read()
-        except NotFound:
+        except (NotFound, *DAMAGED):
             return None

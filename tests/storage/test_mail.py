@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from files import Files, opened
-from preau.storage import atomic, mail_derive, mail_mailboxes
+from preau.storage import atomic, mail_after, mail_derive, mail_mailboxes
 from preau.storage.api import (
     Change,
     Draft,
@@ -432,3 +432,32 @@ def test_sweep_removes_what_processes_left(tmp_path: Path) -> None:
         assert files.store.sweep() == 2
         assert os.listdir(files.paths.tmp) == ["m2"]
         assert not half.exists()
+
+
+def test_one_damaged_file_does_not_take_the_mailbox_with_it(files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    for data in (PLAIN, MIXED, PLAIN):
+        append(files.mail, files.inbox, data)
+    files.settle()
+    path = files.directory() / "cur" / files.names()[1]
+    path.write_bytes(path.read_bytes()[:-3])
+    files.context.cache.drop([files.inbox << 32 | uid for uid in (1, 2, 3)])
+    files.context.text.drop([files.inbox << 32 | uid for uid in (1, 2, 3)])
+    uids = [Uid(1), Uid(2), Uid(3)]
+    assert [uid for uid, _, _ in files.mail.rendered(files.inbox, uids)] == [1, 3]
+    assert [uid for uid, _ in files.mail.header_fields(files.inbox, uids, [b"x-unknown"])] == [1, 3]
+    assert files.mail.search_text(files.inbox, TextKey(TextField.BODY, "bonjour"), uids) == {1, 3}
+    assert files.mail.sent_dates(files.inbox, uids).keys() == {1, 2, 3}
+    assert "a message cannot be read" in caplog.text
+    with pytest.raises(Unavailable), files.mail.read_message(files.inbox, Uid(2)) as reader:
+        reader.read()
+
+
+def test_after_a_quiet_time_memory_is_given_back_and_all_goes_on(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(files.mail, files.inbox)
+    files.settle()
+    monkeypatch.setattr(mail_after, "_QUIET", 0.0)
+    for _ in range(2):
+        mail_after.relax(files.context)
+    append(files.mail, files.inbox, MIXED)
+    assert files.mail.search_text(files.inbox, TextKey(TextField.BODY, "certificat"), [Uid(1), Uid(2)]) == {2}
+    assert len(list(files.mail.rendered(files.inbox, [Uid(1), Uid(2)]))) == 2
