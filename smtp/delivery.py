@@ -336,7 +336,8 @@ class Delivery:
         assert copy.held is not None
         assert copy.writer is not None
         try:
-            await copy.held.put(Draft(copy.writer))
+            # A mailbox that has the message from a try whose answer was lost keeps the one it has.
+            await copy.held.put(Draft(copy.writer, delivery_id=self._mail.delivery_id))
         except Exception as error:
             copy.fail(self._answer_for(error, copy.address))
 

@@ -173,8 +173,12 @@ class Spool:
             for suffix in (BODY, ENVELOPE):
                 atomic.unlink(self.path("tmp", identifier, suffix))
             return SpoolWriter(self, identifier)
+        return SpoolWriter(self, self.new_id())
+
+    def new_id(self) -> str:
+        """An id that no message has."""
         # The time first: ids sort by age. 40 random bits keep two messages of a second apart.
-        return SpoolWriter(self, f"{int(self._clock()) & 0xFFFFFFFF:08x}{secrets.token_hex(5)}")
+        return f"{int(self._clock()) & 0xFFFFFFFF:08x}{secrets.token_hex(5)}"
 
     def hint(self, identifier: str) -> None:
         """Tell the queue that something came in. May be lost: it looks by itself as well. Never raises, never waits."""
