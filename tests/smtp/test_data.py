@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from feed import three_ways
 from preau.smtp.data import BareNewlines, ChunkStream, DataStream
 
-NORMALISE, REFUSE = BareNewlines.NORMALISE, BareNewlines.REFUSE
+NORMALISE, REFUSE, REPAIR = BareNewlines.NORMALISE, BareNewlines.REFUSE, BareNewlines.REPAIR
 END = -1
 
 
@@ -112,11 +112,13 @@ def test_what_was_stuffed_comes_back(pieces: list[bytes], step: int) -> None:
 @settings(max_examples=300)
 def test_pieces_never_change_what_is_read(pieces: list[bytes], step: int) -> None:
     wire = b"".join(pieces) + b"\r\n.\r\nREST"
-    whole, cut = DataStream(10_000, NORMALISE), DataStream(10_000, NORMALISE)
-    expected = whole.feed(wire)
-    got = b"".join(cut.feed(wire[begin : begin + step]) for begin in range(0, len(wire), step))
-    assert (got, cut.rest, cut.size) == (expected, whole.rest, whole.size)
-    assert b"\n" not in expected.replace(b"\r\n", b"")
+    for policy in (NORMALISE, REPAIR):
+        whole, cut = DataStream(10_000, policy), DataStream(10_000, policy)
+        expected = whole.feed(wire)
+        got = b"".join(cut.feed(wire[begin : begin + step]) for begin in range(0, len(wire), step))
+        assert (got, cut.rest, cut.size) == (expected, whole.rest, whole.size)
+        assert b"\n" not in expected.replace(b"\r\n", b"")
+    assert b"\r" not in expected.replace(b"\r\n", b"")
 
 
 @given(
