@@ -381,3 +381,38 @@ def test_unknown_listeners_and_tls_without_a_certificate_are_told(tmp_path: Path
             listening.close()
 
     run(tmp_path, test)
+
+
+def test_who_is_silent_before_the_greeting_is_greeted(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect()
+        await client.ehlo()
+        submitting = await world.connect("submission")
+        await submitting.ehlo()
+
+    run(tmp_path, test, settings(banner_seconds=0.05))
+
+
+def test_connections_without_number_are_cut(tmp_path: Path) -> None:
+    # All come through the proxy, and none says for whom.
+    async def test(world: World) -> None:
+        waiting = [await world.connect() for _ in range(6)]
+        await until(lambda: len(world.server._sessions) == 6)
+        assert await (await world.connect()).reply() == ""
+        assert len(waiting) == 6
+
+    run(tmp_path, test, settings(proxy_nets=("127.0.0.0/8",), connections=3))
+
+
+def test_drain_ends_who_is_in_the_middle_of_a_handshake(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect("submissions")
+        await client.say(b"\x16\x03\x01")
+        signing = await world.connect("submission")
+        await signing.ehlo()
+        await signing.ask("AUTH LOGIN")
+        await world.server.drain(0.1)
+        assert not (await client.reader.read())[:1].isdigit()
+        assert await signing.reply() in ("", "421 4.3.2 shutting down, try again soon")
+
+    run(tmp_path, test, settings(plaintext_ok=True), with_tls=True)
