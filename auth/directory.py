@@ -65,6 +65,14 @@ class Directory:
                 self.connection.execute("SELECT address, kind FROM address WHERE account = ? ORDER BY address", (account,))
             )
 
+    def may_send_as(self, account: AccountId, address: str) -> bool:
+        """Whether an address is an account's own: its present one or an alias; a former one is not."""
+        with translated("auth.db"):
+            row = self.connection.execute(
+                "SELECT 1 FROM address WHERE address = ? AND account = ? AND kind IN ('present', 'alias')", (address, account)
+            ).fetchone()
+        return row is not None
+
     def add_alias(self, account: AccountId, address: str) -> None:
         """Let another address lead to an account. In a transaction."""
         self.connection.execute("INSERT INTO address VALUES (?, ?, NULL, 'alias')", (address, account))

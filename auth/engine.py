@@ -20,14 +20,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..daemon.log import logger
 from ..storage.api import AccountId, Unavailable
 from . import app_passwords
 from .accounts import Accounts, new_account_id, open_accounts
-from .addresses import InvalidAddress, domain_of, normalise_address, normalise_domain
+from .addresses import InvalidAddress, domain_of, normalise_address, normalise_domain, without_tag
 from .answers import Answers, Try
 from .api import (
     Attempt,
@@ -345,7 +345,29 @@ class Engine:
         if self._flusher is None:
             raise AuthUnavailable("not started")
         key = self._key_form(address)
-        return NOWHERE if key is None else await self._recipients.lookup(key)
+        found = NOWHERE if key is None else await self._recipients.lookup(key)
+        try:
+            # Of an address that cannot be a mailbox here too (`"a b"@ours`): it is nobody's, and never relayed.
+            return replace(found, served=self._directory.serves(normalise_domain(domain_of(key or address))))
+        except InvalidAddress:
+            return replace(found, served=False)
+        except Unavailable as error:
+            raise AuthUnavailable(str(error)) from error
+
+    async def may_send(self, session: SessionId, address: str) -> bool:
+        """Whether who opened a session may send as an address: its present one, an alias, either with a tag.
+
+        Raise AuthUnavailable.
+        """
+        claimed = parse_session_id(session, self._pepper) if await self.check_session(session) else None
+        try:
+            key = normalise_address(address)
+            candidates = filter(None, (key, without_tag(key, self._settings.delimiter)))
+            return claimed is not None and any(self._directory.may_send_as(claimed.account, one) for one in candidates)
+        except InvalidAddress:
+            return False
+        except Unavailable as error:
+            raise AuthUnavailable(str(error)) from error
 
     # -- sessions and revocation
 

@@ -1,6 +1,6 @@
 """The role `auth`: the verifier and the administration behind Unix sockets (auth-security 2.1; decisions 3 and 4).
 
-    RUN/auth-<role>.sock   authenticate, lookup, close_session, check_session, subscribe   as the role may
+    RUN/auth-<role>.sock   authenticate, lookup, may_send, close_session, check_session, subscribe   as the role may
     RUN/admin.sock         every method of Administration, for root and the owner
 
 The socket says who calls; a role signs in to its own services only. Revocations are pushed to all who subscribed, in the
@@ -209,7 +209,9 @@ class AuthServer:
                     {"account": one.account, "address": one.address, "quota": one.quota, "accepts": one.accepts}
                     for one in found.local
                 ]
-                return {"local": local, "outside": list(found.outside)}
+                return {"local": local, "outside": list(found.outside), "served": found.served}
+            case "may_send" if Service.SMTP in SERVICES[role]:
+                return {"may": await engine.may_send(SessionId(_text(fields, "session")), _text(fields, "address"))}
             case "close_session":
                 await engine.close_session(SessionId(_text(fields, "session")))
                 return {}

@@ -9,6 +9,7 @@ import pytest
 
 from auth_bench import PASSWORD, AuthBench, attempt, auth_bench
 from preau.auth.api import AuthUnavailable, Denied, Granted, Reason, Revocation, Service, SessionId
+from preau.auth.directory import Directory
 from preau.auth.engine import EngineSettings
 from preau.auth.policies.chain import PolicySettings
 from preau.auth.policies.tls import TlsSettings
@@ -621,6 +622,59 @@ def test_lookup(tmp_path: Path) -> None:
             for nowhere in ("nobody@ecole.example", "@", "", "x" * 10_000, "a@b@c"):
                 unknown = await bench.engine.lookup(nowhere)
                 assert (list(unknown.local), list(unknown.outside)) == ([], [])
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("address", "served"),
+    [
+        (MARIE, True),
+        ("nobody@ecole.example", True),
+        ('"a b"@Ecole.example', True),
+        ("marie", True),
+        ("a@elsewhere.example", False),
+        ("a@sub.ecole.example", False),
+        ("a@[127.0.0.1]", False),
+        ("@", False),
+    ],
+)
+def test_a_lookup_tells_whether_the_domain_is_ours(tmp_path: Path, address: str, served: bool) -> None:
+    async def scenario() -> None:
+        async with auth_bench(tmp_path) as bench:
+            add_marie(bench)
+            assert (await bench.engine.lookup(address)).served is served
+
+    run(scenario())
+
+
+def test_who_may_send_as_what(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with auth_bench(tmp_path) as bench:
+            phone = add_marie(bench)
+            bench.admin.user_add("paul@ecole.example", password=PASSWORD)
+            bench.admin.group_add("team@ecole.example", members=[MARIE])
+            answer = await granted(bench, MARIE, phone, service=Service.SMTP)
+            with bench.accounts.transaction():
+                Directory(bench.accounts.connection).add_alias(answer.identity.account, "m.durand@ecole.example")
+                bench.accounts.connection.execute(
+                    "INSERT INTO address VALUES ('old@ecole.example', ?, NULL, 'former')", (answer.identity.account,)
+                )
+            for own in (MARIE, "Marie+list@ECOLE.example", "m.durand@ecole.example", "m.durand+x@ecole.example"):
+                assert await bench.engine.may_send(answer.session, own), own
+            for foreign in (
+                "paul@ecole.example",
+                "team@ecole.example",
+                "old@ecole.example",
+                "marie@elsewhere.example",
+                "marie",
+                "",
+                "x" * 5000,
+            ):
+                assert not await bench.engine.may_send(answer.session, foreign), foreign
+            assert not await bench.engine.may_send(SessionId("x.app:1.1.2.3"), MARIE)
+            bench.admin.user_lock(MARIE, reason="stolen")
+            assert not await bench.engine.may_send(answer.session, MARIE)
 
     run(scenario())
 

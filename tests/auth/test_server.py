@@ -151,8 +151,24 @@ def test_lookups_are_for_those_who_move_mail(folder: Path) -> None:
             for role in ("delivery", "queue", "smtp"):
                 found = await (await served.authenticator(role)).lookup("team@ecole.example")
                 assert ([one.address for one in found.local], list(found.outside)) == ([MARIE], ["a@x.example"])
+                assert found.served is True
             with pytest.raises(AuthUnavailable, match="no op"):
                 await (await served.authenticator("imap")).lookup(MARIE)
+
+    asyncio.run(scenario())
+
+
+def test_submission_asks_whose_an_address_is(folder: Path) -> None:
+    async def scenario() -> None:
+        async with serving(folder) as served:
+            phone = await add_marie(served)
+            smtp = await served.authenticator("smtp")
+            answer = await smtp.authenticate(attempt(MARIE, phone, service=Service.SMTP))
+            assert isinstance(answer, Granted)
+            assert await smtp.may_send(answer.session, "marie+tag@ecole.example")
+            assert not await smtp.may_send(answer.session, "paul@ecole.example")
+            with pytest.raises(AuthUnavailable, match="no op"):
+                await (await served.authenticator("imap")).may_send(answer.session, MARIE)
 
     asyncio.run(scenario())
 
