@@ -8,10 +8,9 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..auth.client import decode
-from ..auth.key_store import KeyStore, open_keys
 from ..config.schema import Settings
 from ..daemon.rpc import RpcRefused, RpcUnavailable, call_blocking
 from ..storage.api import Account, AccountId, AccountKeys, Store, StoreError
@@ -19,6 +18,9 @@ from .administration import answers, check_made, check_owned, open_administratio
 from .compose import make_bus, make_store
 from .layout import layout_of
 from .outcome import Refused
+
+if TYPE_CHECKING:
+    from ..auth.key_store import KeyStore
 
 
 class Keys(Protocol):
@@ -51,7 +53,7 @@ class _RemoteKeys:
 
 
 class _LocalKeys:
-    def __init__(self, store: KeyStore, now: int) -> None:
+    def __init__(self, store: "KeyStore", now: int) -> None:
         self._store = store
         self._now = now
 
@@ -82,6 +84,8 @@ def hold_keys(settings: Settings) -> Iterator[Keys]:
         else:
             check_made(layout)
             check_owned(layout.keys_folder, "keys")
+            from ..auth.key_store import open_keys
+
             store = open_keys(layout.keys_db, layout.kek)
             try:
                 yield _LocalKeys(store, int(time.time()))

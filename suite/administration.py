@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..auth.api import AdminError, Administration, AuthUnavailable
-from ..auth.offline import InUse, hold_lock
 from ..config.schema import Settings
 from ..daemon.rpc import RpcRefused, RpcUnavailable, call_blocking
 from ..storage.api import StoreError
@@ -48,14 +47,6 @@ class RemoteAdministration:
         return call
 
 
-class _Descriptor:
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def close(self) -> None:
-        os.close(self._number)
-
-
 @contextlib.contextmanager
 def open_administration(settings: Settings) -> Iterator[Administration]:
     """The administration, however it can be had. AdminError and RpcUnavailable inside become Refused."""
@@ -64,15 +55,15 @@ def open_administration(settings: Settings) -> Iterator[Administration]:
         if answers(layout.admin_socket):
             yield cast(Administration, RemoteAdministration(layout.admin_socket))
         else:
-            from .compose import make_administration  # slow to import, and only needed here
-
             check_made(layout)
             check_owned(layout.auth_folder, "auth")
-            with contextlib.closing(_Descriptor(hold_lock(layout.auth_lock))), make_administration(settings) as administration:
+            from .compose import make_administration  # slow to import, and only needed here
+
+            with make_administration(settings) as administration:
                 yield administration
     except AdminError as error:
         raise Refused(str(error)) from None
-    except (InUse, AuthUnavailable, StoreError) as error:
+    except (AuthUnavailable, StoreError) as error:
         raise Refused(f"{error}; try again, or see the log of auth") from None
     except RpcUnavailable as error:
         raise Refused(f"auth does not answer ({error}); see its log, or stop it and try again") from None

@@ -17,7 +17,6 @@ from ..config.load import InvalidSettings, load_settings, parse_listen
 from ..config.schema import Settings
 from ..daemon.tls import InvalidCertificate, ServerTls
 from .administration import answers
-from .certificates import expires, now_utc
 from .invocation import Invocation, Verbs
 from .layout import Layout, is_run_path_short, layout_of
 from .listeners import KINDS
@@ -150,6 +149,8 @@ def _disk(layout: Layout) -> Iterator[Finding]:
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
+    from .certificates import expires, now_utc
+
     if not settings.listen.imap and not settings.listen.imaps:
         return
     try:

@@ -11,9 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from ..auth.api import Administration, AuthUnavailable
-from ..auth.backends.load import NoBackend
 from ..auth.key_source import KeySource
-from ..auth.offline import InUse
 from ..config.schema import Settings
 from ..daemon.log import logger
 from ..daemon.role import Role
@@ -30,6 +28,9 @@ ROLES = ("imap", "delivery")
 @contextlib.contextmanager
 def make_role(settings: Settings, name: str) -> Iterator[Role]:
     """A role of this name. Raise Refused when something it needs is not there."""
+    from ..auth.backends.load import NoBackend
+    from ..auth.offline import InUse
+
     makers = {"keys": make_keys, "auth": make_auth, "delivery": make_delivery, "imap": make_imap}
     try:
         with makers[name](settings) as role:
@@ -86,15 +87,19 @@ def make_auth(settings: Settings) -> Iterator[Role]:
 
 @contextlib.contextmanager
 def make_administration(settings: Settings) -> Iterator[Administration]:
-    """The administration in this process, while no auth runs; the caller holds the lock."""
+    """The administration in this process, under the lock of auth. Raise Refused while auth runs."""
     from ..auth.key_local import LocalKeySource
     from ..auth.key_source import BlockingKeySource
     from ..auth.key_store import KeysInUse, open_keys
-    from ..auth.offline import open_administration
+    from ..auth.offline import InUse, hold_lock, open_administration
     from .values import admin_settings
 
     layout = layout_of(settings)
     with contextlib.ExitStack() as stack:
+        try:
+            stack.callback(os.close, hold_lock(layout.auth_lock))
+        except InUse as error:
+            raise Refused(f"{error}; try again, or see the log of auth") from None
         try:
             source: KeySource = LocalKeySource(stack.enter_context(contextlib.closing(open_keys(layout.keys_db, layout.kek))))
         except KeysInUse:  # keys runs, auth does not

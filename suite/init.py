@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ..auth.key_store import create_kek
 from ..config.example import render_value
 from ..config.load import InvalidSettings, load_settings, parse_listen, parse_settings
 from ..config.schema import Settings
 from ..daemon.listener import bind_tcp
 from ..storage.api import StoreError
-from .certificates import Pair, is_due, make_ca, make_leaf, now_utc
 from .invocation import Invocation, Verbs
 from .layout import SECRET_FILE, Layout, is_run_path_short, layout_of, make_folder, make_run_folder
 from .outcome import Misused, Refused
@@ -222,6 +220,8 @@ def _existing(config: Path, plan: Plan, *, given_base: bool) -> Settings:
 
 
 def _make_keys(layout: Layout, *, fresh: bool) -> bool:
+    from ..auth.key_store import create_kek
+
     if layout.kek.exists():
         return False
     if not fresh:
@@ -235,6 +235,8 @@ def _make_keys(layout: Layout, *, fresh: bool) -> bool:
 
 def _make_certificates(plan: Plan, settings: Settings) -> list[str]:
     """The CA once, the leaf when it is due; nothing when the settings name somebody else's certificate."""
+    from .certificates import Pair, is_due, make_ca, make_leaf, now_utc
+
     folder = plan.directory / "tls"
     if settings.tls.certificate != folder / "server.pem":
         return []

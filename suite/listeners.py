@@ -32,6 +32,9 @@ KINDS: Mapping[str, Kind] = {
     "imaps": Kind("imap", tls=True),
 }
 
+_INTERNAL = {"keys": ("keys-",), "auth": ("auth-", "admin")}
+"""How the names of sockets between our processes begin; systemd may hand them over, else the role makes them itself."""
+
 Sockets = list[tuple[str, socket.socket]]
 
 
@@ -39,6 +42,11 @@ def open_sockets(settings: Settings, roles: Sequence[str], given: Mapping[str, S
     """The sockets of these roles: those given, the rest bound. Raise Refused with every address that cannot be had."""
     sockets: Sockets = []
     problems = []
+    for name, some in given.items():
+        if any(name.startswith(beginning) for role in roles for beginning in _INTERNAL.get(role, ())):
+            sockets += [(name, one) for one in some]
+        elif name not in KINDS or KINDS[name].role not in roles:
+            raise Refused(f"a socket {name!r} was handed over, which {', '.join(roles)} does not know: see FileDescriptorName=")
     for name, kind in KINDS.items():
         if kind.role not in roles:
             continue
@@ -65,9 +73,14 @@ def open_sockets(settings: Settings, roles: Sequence[str], given: Mapping[str, S
 
 def of_role(sockets: Sockets, role: str) -> Sockets:
     """Those of one role."""
-    return [(name, one) for name, one in sockets if KINDS[name].role == role]
+    beginnings = _INTERNAL.get(role, ())
+    return [
+        (name, one)
+        for name, one in sockets
+        if (KINDS[name].role == role if name in KINDS else any(name.startswith(each) for each in beginnings))
+    ]
 
 
 def as_listeners(sockets: Sockets) -> list[Listener]:
     """As a role takes them."""
-    return [Listener(name, one, KINDS[name].tls) for name, one in sockets]
+    return [Listener(name, one, name in KINDS and KINDS[name].tls) for name, one in sockets]

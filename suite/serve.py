@@ -17,7 +17,7 @@ from ..daemon.notify import notifier
 from ..daemon.role import Role
 from .invocation import Invocation, Verbs
 from .layout import layout_of, make_run_folder
-from .listeners import KINDS, as_listeners, of_role, open_sockets
+from .listeners import DELIVERY_SOCKET, as_listeners, of_role, open_sockets
 from .outcome import Misused, Refused
 from .process import PARENT_VARIABLE, end_with_parent, prepare
 from .supervisor import DRAINING, Program, Supervisor, Times, python_command
@@ -77,7 +77,9 @@ def processes_of(settings: Settings, role: str) -> int:
 def supervise(settings: Settings, roles: Sequence[str], ready_file: Path | None) -> None:
     """Run roles under the supervisor. Raise Refused when they do not start."""
     make_run_folder(layout_of(settings).run)
-    sockets = open_sockets(settings, roles, inherited())
+    given = inherited()
+    sockets = open_sockets(settings, roles, given)
+    bound_delivery = "delivery" in roles and DELIVERY_SOCKET not in given  # what systemd made, systemd removes
     programs = []
     for role in roles:
         count = processes_of(settings, role)
@@ -95,7 +97,7 @@ def supervise(settings: Settings, roles: Sequence[str], ready_file: Path | None)
     finally:
         for _, one in sockets:
             one.close()
-        if any(KINDS[name].role == "delivery" for name, _ in sockets):
+        if bound_delivery:
             layout_of(settings).delivery_socket.unlink(missing_ok=True)
     if status:
         raise Refused("not every role started; the lines above say why")

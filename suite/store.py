@@ -7,14 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from ..storage.api import AccountId, StoreError
-from ..storage.check import verify_account
-from ..storage.rebuild import rebuild_account
 from .accounts import hold_keys, with_shared_umask
 from .administration import open_administration
 from .invocation import Invocation, Verbs
 from .layout import layout_of
 from .outcome import Refused
-from .values import store_limits
 
 _EXAMPLES = """\
   preau store verify
@@ -35,6 +32,9 @@ def add_verbs(verbs: Verbs) -> None:
 
 def run_verify(invocation: Invocation) -> None:
     """Verify one account or all. Refused when something is not whole (and was not mended)."""
+    from ..storage.check import verify_account
+    from .values import store_limits
+
     settings, repair = invocation.settings, invocation.arguments.repair
     layout, limits = layout_of(settings), store_limits(settings)
     accounts = _accounts(invocation)
@@ -74,6 +74,9 @@ def run_verify(invocation: Invocation) -> None:
 
 def run_rebuild(invocation: Invocation) -> None:
     """Rebuild one account."""
+    from ..storage.rebuild import rebuild_account
+    from .values import store_limits
+
     settings = invocation.settings
     ((address, account),) = _accounts(invocation)
     with with_shared_umask(), hold_keys(settings) as keys, invocation.output.progress(address, 1) as advance:

@@ -180,7 +180,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, free_base: Callable[[], i
             assert process.wait(30) == 0
     assert all(is_gone(pid) for pid in below)
     assert not (instance.folder / "ready").exists()
-    run = instance.folder / "run"
+    run = instance.run
     assert [path.name for path in run.rglob("*") if path.is_socket()] == []
     for port in (instance.imap, instance.imaps, instance.lmtp):
         with socket.socket() as probe:

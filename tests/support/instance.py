@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from command import Done, preau
+from preau.config.load import load_settings
 
 DOMAIN = "ecole.example"
 
@@ -27,6 +28,11 @@ class Instance:
     def config(self) -> Path:
         """Its settings."""
         return self.folder / "preau.toml"
+
+    @property
+    def run(self) -> Path:
+        """Its sockets: elsewhere when the folder's path is too long for them."""
+        return load_settings(self.config).instance.run
 
     @property
     def imap(self) -> int:
