@@ -10,11 +10,14 @@ from .grammar import Cursor, Unreadable
 
 @dataclass(frozen=True, slots=True)
 class AppendOptions:
-    """What is said of a message before its octets. `wrapped`: they stand in UTF8 (...) (RFC 6855 section 4)."""
+    """What is said of a message before its octets. `wrapped`: they stand in UTF8 (...) (RFC 6855 section 4).
+    `binary`: they come as literal8 (RFC 3516).
+    """
 
     flags: frozenset[str] = frozenset()
     internal_date: int | None = None
     wrapped: bool = False
+    binary: bool = False
 
 
 def parse_append_options(cursor: Cursor) -> AppendOptions:
@@ -32,10 +35,10 @@ def parse_append_options(cursor: Cursor) -> AppendOptions:
         cursor.space()
         cursor.expect(b"(")
         wrapped = True
-    cursor.take(b"~")  # literal8: a message may hold NUL here anyhow
+    binary = cursor.take(b"~")
     if not cursor.at_end():
         raise Unreadable("Expected flags, a date or a literal.")
-    return AppendOptions(flags, internal_date, wrapped)
+    return AppendOptions(flags, internal_date, wrapped, binary)
 
 
 def parse_append_mailbox(cursor: Cursor) -> str:

@@ -155,7 +155,7 @@ def _fetch(uid: bool) -> CommandParser:
         numbers = cursor.set()
         cursor.space()
         rest = cursor.octets[cursor.position :]
-        if len(rest) <= _SHORT and b"{" not in rest:
+        if len(rest) <= _SHORT and b"{" not in rest and rest.isascii():
             items, changed_since, vanished = _short_fetch(rest, uid, cursor.bounds)
             cursor.position = len(cursor.octets)
         else:
@@ -258,8 +258,10 @@ def _search(uid: bool) -> CommandParser:
     def parse(cursor: Cursor) -> Search:
         cursor.space()
         returns = _returns(cursor)
-        charset = "US-ASCII"
+        charset = "UTF-8" if cursor.utf8 else "US-ASCII"
         if cursor.take_word("CHARSET"):
+            if cursor.utf8:
+                raise Unreadable("No CHARSET with UTF8=ACCEPT.")  # RFC 6855 section 3
             cursor.space()
             charset = _charset(cursor)
             cursor.space()

@@ -33,8 +33,9 @@ from ..daemon.tls import describe
 from .answers import answer_for_bug
 from .capabilities import capability_text
 from .decode import AFTER_LOGIN, Decoder, Limits, Memo
+from .deflate import Deflate, InvalidDeflate
 from .dispatch import run_command
-from .session import Session, SignedIn, Site, State
+from .session import Session, SignedIn, Site, State, Upgrade
 from .steps import Ask, BrokenAnswer, Steps, Wait, Work
 from .values import (
     AppendBegan,
@@ -95,6 +96,7 @@ class Connection(asyncio.Protocol):
         "_bad",
         "_commands",
         "_decoder",
+        "_deflate",
         "_host",
         "_implicit_tls",
         "_job",
@@ -124,6 +126,7 @@ class Connection(asyncio.Protocol):
         self.phase = Phase.NEXT
         self.opened = self.since = host.loop.time()
         self._decoder = Decoder(memo=host.memo)
+        self._deflate: Deflate | None = None
         self._transport: asyncio.Transport | None = None
         self._steps: Steps | None = None
         self._asked: Ask | None = None
@@ -154,7 +157,10 @@ class Connection(asyncio.Protocol):
             return
         self.since = self._host.loop.time()
         self._read += len(data)
-        self._decoder.feed(data)
+        if self._deflate is None:
+            self._decoder.feed(data)
+        else:
+            self._deflate.feed(data)
         if self.phase in (Phase.NEXT, Phase.ASKING, Phase.IDLING):
             self._run()
         elif self.phase is not Phase.HANDSHAKE and self._transport is not None:
@@ -213,6 +219,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def rest(self) -> None:
+        """Nothing is asked for: hold no more than must be held."""
+        if self._deflate is not None:
+            self._deflate.rest()
+
     def overdue(self, now: float) -> bytes | None:
         """Why this connection has had its time, if it has (RFC 9051 section 5.4)."""
         settings = self._host.site.settings
@@ -249,6 +260,11 @@ class Connection(asyncio.Protocol):
             if self._steps is None or asked is not None:
                 event = self._decoder.next_event()
                 if event is None:
+                    if self._deflate is not None and self._inflates(self._deflate):
+                        if self._goes_on(until):
+                            continue
+                        self._asked = asked
+                        return
                     self._wait_for_client(asked)
                     return
                 if self._steps is None:
@@ -286,6 +302,17 @@ class Connection(asyncio.Protocol):
             if asked is None and not self._goes_on(until):
                 return
 
+    def _inflates(self, deflate: Deflate) -> bool:
+        """Whether a piece of what came compressed went to the decoder; ends the connection when it cannot be read."""
+        try:
+            piece = deflate.take()
+        except InvalidDeflate as error:
+            log.debug("not deflate", address=self.session.address, error=str(error))
+            self.bye(b"")
+            return False
+        self._decoder.feed(piece)
+        return bool(piece)
+
     def _goes_on(self, until: float) -> bool:
         """Whether the command may go on at once. If not, its next turn is arranged."""
         if not self._writable:
@@ -309,6 +336,8 @@ class Connection(asyncio.Protocol):
             self._decoder.expect_done()
 
     def _wait_for_client(self, asked: Ask | None) -> None:
+        if self.phase in (Phase.CLOSING, Phase.LOST):
+            return
         self._asked = asked
         if asked is None:
             self.phase = Phase.NEXT
@@ -318,6 +347,8 @@ class Connection(asyncio.Protocol):
         else:
             self.phase = Phase.IDLING if asked is Ask.DONE else Phase.ASKING
         self._flush()
+        if self.phase is Phase.IDLING:
+            self.rest()
         if not self._reading and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
@@ -412,15 +443,23 @@ class Connection(asyncio.Protocol):
             self._put(b"* " + self.session.farewell + b"\r\n")
 
     def _ends_or_upgrades(self) -> bool:
-        """After an answer: whether the connection ends, or TLS begins. A login widens limits."""
+        """After an answer: whether the connection ends, or TLS begins. A login widens limits, ENABLE and COMPRESS change how
+        octets are read.
+        """
         session = self.session
         if session.farewell or session.state is State.LOGOUT:
             self._close()
             return True
-        if session.start_tls:
-            session.start_tls = False
-            self._start_tls()
-            return True
+        if session.upgrade is not None:
+            upgrade, session.upgrade = session.upgrade, None
+            if upgrade is Upgrade.TLS:
+                self._start_tls()
+                return True
+            self._decoder.utf8 = session.utf8
+            if upgrade is Upgrade.DEFLATE:
+                self._flush()  # the answer itself is not compressed (RFC 4978 section 3)
+                self._deflate = Deflate()
+                self._deflate.feed(self._decoder.take_rest())
         if self._decoder.limits is not self._host.after_login and session.account is not None:
             self._decoder.limits = self._host.after_login
             session.news = self.tell_news
@@ -445,6 +484,9 @@ class Connection(asyncio.Protocol):
         text = b"".join(out) if len(out) > 1 else out[0]
         out.clear()
         self._out_size = 0
+        if self._deflate is not None:
+            text = self._deflate.shrink(text)
+            size = len(text)
         if size <= _WRITE_MOST:
             self._transport.write(text)
         else:

@@ -370,7 +370,7 @@ class Decoder:
             text = "Message too large." if size > self.limits.message else "Too many messages."
             return self._abandon(LiteralRefused(self._tag, text, fatal=False), found)
         self._append = mailbox, options
-        message = AppendMessage(options.flags, options.internal_date, size)
+        message = AppendMessage(options.flags, options.internal_date, size, options.binary)
         self._messages.append(message)
         self._command = bytearray()
         self._mode = _Mode.APPEND
@@ -393,6 +393,7 @@ class Decoder:
                 append = Append(mailbox, tuple(self._messages))
                 return self._finished(CommandReceived(Command(self._tag, "APPEND", append)))
             cursor.space()
+            cursor.take(b" ")  # IMAPClient puts two spaces between messages
             options = parse_append_options(cursor)
         except Unreadable as error:
             return self._abandon(Malformed(self._tag, str(error), name="APPEND"), found)

@@ -65,14 +65,14 @@ MAX_MODSEQ = 0x7FFF_FFFF_FFFF_FFFF  # RFC 7162 section 7: 63 bits
 class Cursor:
     """A place in a command. Every method reads on from it or raises Unreadable; none looks behind the command's end."""
 
-    __slots__ = ("_utf8", "bounds", "octets", "position")
+    __slots__ = ("bounds", "octets", "position", "utf8")
 
     def __init__(self, octets: bytes, position: int, bounds: Bounds, *, utf8: bool = False) -> None:
-        """Begin at `position`. `utf8`: mailbox names come as UTF-8."""
+        """Begin at `position`. `utf8`: mailbox names and quoted strings come as UTF-8 (RFC 6855)."""
         self.octets = octets
         self.position = position
         self.bounds = bounds
-        self._utf8 = utf8
+        self.utf8 = utf8
 
     # -- signs
 
@@ -137,6 +137,8 @@ class Cursor:
         if found is not None:
             self.position = found.end()
             value = found[1]
+            if self.utf8 and not value.isascii() and not _is_utf8(value):
+                raise Unreadable("Not UTF-8.")  # RFC 6855 section 3
             return re.sub(rb"\\(.)", rb"\1", value) if b"\\" in value else value
         found = _LITERAL.match(self.octets, self.position)
         if found is None:
@@ -207,7 +209,7 @@ class Cursor:
 
     def _name(self, octets: bytes) -> str:
         try:
-            return decode_mailbox(octets, utf8=self._utf8)
+            return decode_mailbox(octets, utf8=self.utf8)
         except InvalidMailboxName as error:
             text = str(error)
             raise UnusableName(f"{text[0].upper()}{text[1:]}.") from None
@@ -272,6 +274,14 @@ class Cursor:
         except OverflowError:
             raise Unreadable("Invalid date and time.") from None
         return seconds
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _ordinal(day: bytes, month: bytes, year: bytes) -> int:

@@ -282,6 +282,8 @@ class ImapServer:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = host.loop.time()
             for connection in list(host.connections):
+                if connection.phase is Phase.NEXT and now - connection.since > _SWEEP_SECONDS:
+                    connection.rest()
                 reason = connection.overdue(now)
                 if reason is not None:
                     connection.bye(reason)

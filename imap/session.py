@@ -48,6 +48,15 @@ TRANSITIONS: Mapping[tuple[State, Trigger], State] = {
     (State.LOGOUT, Trigger.ENDED): State.LOGOUT,
 }
 
+
+class Upgrade(Enum):
+    """What the connection does once a command's answer is sent, before anything else is read."""
+
+    TLS = auto()  # RFC 9051 section 6.2.1
+    DEFLATE = auto()  # RFC 4978
+    UTF8 = auto()  # RFC 6855
+
+
 ANY = frozenset({State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED})
 SIGNED_OUT = frozenset({State.NOT_AUTHENTICATED})
 SIGNED_IN = frozenset({State.AUTHENTICATED, State.SELECTED})
@@ -130,6 +139,7 @@ class Session:
         "account",
         "address",
         "client",
+        "compressed",
         "enabled",
         "failures",
         "farewell",
@@ -138,10 +148,10 @@ class Session:
         "news",
         "saved",
         "site",
-        "start_tls",
         "state",
         "tag",
         "tls",
+        "upgrade",
         "view",
     )
 
@@ -157,7 +167,8 @@ class Session:
         self.client = ""  # what it calls itself: hostile text
         self.failures = 0  # logins refused
         self.farewell = b""  # said after the tagged answer, before the connection is closed
-        self.start_tls = False  # the handshake follows the answer
+        self.compressed = False  # COMPRESS was answered OK
+        self.upgrade: Upgrade | None = None  # follows the answer
         self.granted: Granted | None = None
         self.account: Account | None = None
         self.view: View | None = None

@@ -457,6 +457,7 @@ class AppendMessage:
     flags: frozenset[str]
     internal_date: int | None  # seconds since 1970 UTC
     size: int
+    binary: bool = False  # a literal8, which may hold NUL (RFC 3516)
 
 
 @dataclass(frozen=True, slots=True)

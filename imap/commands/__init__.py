@@ -9,6 +9,7 @@ from ..session import ANY, IN_MAILBOX, SIGNED_IN, SIGNED_OUT, CommandTable, Row
 from .append import handle_append
 from .capability import handle_capability
 from .close import handle_close, handle_unselect
+from .compress import handle_compress
 from .copy import handle_copy, handle_move
 from .create import handle_create
 from .delete import handle_delete
@@ -48,7 +49,7 @@ TABLE: CommandTable = _table(
         Row("AUTHENTICATE", handle_authenticate, SIGNED_OUT, "6.2.2"),
         Row("LOGIN", handle_login, SIGNED_OUT, "6.2.3"),
         # authenticated
-        Row("ENABLE", handle_enable, SIGNED_IN, "6.3.1", ("ENABLE",)),
+        Row("ENABLE", handle_enable, SIGNED_IN, "6.3.1", ("ENABLE", "UTF8=ACCEPT")),
         Row("SELECT", handle_select, SIGNED_IN, "6.3.2", ("CONDSTORE", "QRESYNC"), tells_nothing=True),
         Row("EXAMINE", handle_select, SIGNED_IN, "6.3.3", tells_nothing=True),
         Row("CREATE", handle_create, SIGNED_IN, "6.3.4", ("CREATE-SPECIAL-USE",)),
@@ -62,6 +63,7 @@ TABLE: CommandTable = _table(
         Row("STATUS", handle_status, SIGNED_IN, "6.3.11", ("STATUS=SIZE", "OBJECTID")),
         Row("APPEND", handle_append, SIGNED_IN, "6.3.12", ("UIDPLUS", "MULTIAPPEND"), begins_early=True),
         Row("IDLE", handle_idle, SIGNED_IN, "6.3.13", ("IDLE",)),
+        Row("COMPRESS", handle_compress, SIGNED_IN, "RFC 4978", ("COMPRESS=DEFLATE",)),
         Row("GETQUOTA", handle_getquota, SIGNED_IN, "RFC 9208", ("QUOTA", "QUOTA=RES-STORAGE")),
         Row("GETQUOTAROOT", handle_getquotaroot, SIGNED_IN, "RFC 9208"),
         # selected

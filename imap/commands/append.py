@@ -1,4 +1,4 @@
-"""APPEND (RFC 9051 section 6.3.12, RFC 3502 for several messages, RFC 4315 for APPENDUID).
+"""APPEND (RFC 9051 section 6.3.12, RFC 3502 for several messages, RFC 3516 for literal8, RFC 4315 for APPENDUID).
 
 Runs from the moment that the first message is announced: its octets go straight into the store's writers and are never
 gathered here. Nothing is in the mailbox before all messages of the command are complete, and then all are, or none.
@@ -10,6 +10,9 @@ from ..encode import render_set
 from ..session import Session
 from ..steps import Ask, Steps, next_event, work
 from ..values import AppendBegan, AppendLiteralEnd, Event, LiteralData
+
+_BINARY = b"NO [UNKNOWN-CTE] No message with NUL is kept here: encode that part in base64"
+"""RFC 3516 section 4.4: kept as it is, it could not be told to clients that know no BINARY."""
 
 
 def handle_append(session: Session, began: AppendBegan) -> Steps:
@@ -41,6 +44,8 @@ def handle_append(session: Session, began: AppendBegan) -> Steps:
                 drafts.append(Draft(writers[-1], message.flags, message.internal_date))
             while not isinstance(event := (yield from next_event()), AppendLiteralEnd):
                 assert isinstance(event, LiteralData)
+                if message.binary and b"\0" in event.data:
+                    refusal = refusal or _BINARY
                 if not refusal:
                     try:
                         writers[-1].write(event.data)

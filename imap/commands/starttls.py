@@ -3,7 +3,7 @@
 The handshake itself is the connection's, after the answer: it throws away whatever came in the clear behind the command.
 """
 
-from ..session import Session
+from ..session import Session, Upgrade
 from ..steps import Steps
 from ..values import StartTls
 
@@ -15,5 +15,5 @@ def handle_starttls(session: Session, args: StartTls) -> Steps:
         return b"BAD TLS is on already"
     if not session.site.starttls:
         return b"NO [UNAVAILABLE] No TLS here"
-    session.start_tls = True
+    session.upgrade = Upgrade.TLS
     return b"OK Begin TLS negotiation now"

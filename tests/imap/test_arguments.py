@@ -179,3 +179,13 @@ WORDS = st.lists(
 @given(st.sampled_from(sorted(COMMANDS)), WORDS)
 def test_only_bad_and_no_come_out(name: str, rest: bytes) -> None:
     read_command(name.encode() + b" " + rest)
+
+
+def test_utf8_changes_searches_and_strings() -> None:
+    """RFC 6855 section 3: no CHARSET, UTF-8 in quoted strings and nothing else."""
+    found = read_command('SEARCH SUBJECT "été"'.encode(), utf8=True)
+    assert isinstance(found, Search)
+    assert found.charset == "UTF-8"
+    assert read_command(b"SEARCH CHARSET UTF-8 ALL", utf8=True) == "No CHARSET with UTF8=ACCEPT."
+    assert read_command(b'FETCH 1 BODY[HEADER.FIELDS ("\xff")]', utf8=True) == "Not UTF-8."
+    assert isinstance(read_command(b'FETCH 1 BODY[HEADER.FIELDS ("\xff")]'), Fetch)

@@ -5,7 +5,7 @@ import pytest
 from imap_steps import Client, make_site, run_steps
 from preau.imap.commands import TABLE
 from preau.imap.dispatch import run_command
-from preau.imap.session import Session, State
+from preau.imap.session import Session, State, Upgrade
 from preau.imap.settings import ImapSettings
 from preau.imap.steps import Work
 from preau.imap.values import Noop
@@ -362,3 +362,19 @@ def test_new_keywords_are_told_before_they_are_used() -> None:
     lines, _ = client.say(b"FETCH 2 FLAGS")
     assert [line.split()[1] for line in lines][:3] == ["FLAGS", "OK", "2"]
     assert "$Other" in lines[0]
+
+
+def test_compress_is_agreed_to_once() -> None:
+    client = Client()
+    assert client.say(b"COMPRESS LZMA")[1].startswith("NO [CANNOT]")
+    assert client.say(b"COMPRESS DEFLATE")[1].startswith("OK ")
+    assert client.session.upgrade is Upgrade.DEFLATE
+    assert client.say(b"COMPRESS DEFLATE")[1].startswith("NO [COMPRESSIONACTIVE]")
+
+
+def test_utf8_accept_tells_names_as_they_are() -> None:
+    client = Client()
+    client.say(b"CREATE &AMk-t&AOk-")
+    assert client.say(b"ENABLE UTF8=ACCEPT")[0] == ["* ENABLED UTF8=ACCEPT"]
+    assert client.session.upgrade is Upgrade.UTF8
+    assert client.say(b'LIST "" %t*')[0] == ['* LIST (\\HasNoChildren) "/" "\u00c9t\u00e9"']

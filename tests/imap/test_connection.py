@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -401,3 +402,67 @@ def test_a_bug_is_answered_with_a_reference_and_the_session_goes_on(own: OwnImap
         answer = client.until(b"a")
         assert re.fullmatch(rb"a NO \[SERVERBUG\] Internal error, reference [0-9a-f]{8}\r\n", answer)
         assert client.until(b"b").startswith(b"b OK")
+
+
+# -- COMPRESS (RFC 4978)
+
+
+class Deflated(Line):
+    """A client after COMPRESS DEFLATE."""
+
+    def __init__(self, own: OwnImap, login: str, *, behind: bytes = b"") -> None:
+        super().__init__(own, login)
+        self.out, self.inside = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+        self.said = b""
+        self.send(b"z COMPRESS DEFLATE\r\n" + (self.pressed(behind) if behind else b""))
+        assert self.until(b"z") == b"z OK Compression begins now\r\n"
+
+    def pressed(self, text: bytes) -> bytes:
+        return self.out.compress(text) + self.out.flush(zlib.Z_SYNC_FLUSH)
+
+    def hear(self, end: bytes) -> bytes:
+        """All that is said, up to `end` or until the server closes."""
+        while end not in self.said:
+            octets = self.socket.recv(65_536)
+            if not octets:
+                break
+            self.said += self.inside.decompress(octets)
+        said, self.said = self.said, b""
+        return said
+
+
+def test_what_comes_behind_compress_is_compressed(own: OwnImap) -> None:
+    with Deflated(own, "pressed", behind=b"a NOOP\r\nb SELECT INBOX\r\n") as client:
+        assert b"b OK [READ-WRITE]" in client.hear(b"b OK")
+
+
+def test_messages_go_both_ways_compressed(own: OwnImap) -> None:
+    message = b"Subject: x\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(50_000))
+    with Deflated(own, "bulk") as client:
+        client.send(client.pressed(b"a APPEND INBOX {%d+}\r\n%b\r\nb SELECT INBOX\r\n" % (len(message), message)))
+        assert b"a OK [APPENDUID" in client.hear(b"b OK [READ-WRITE]")
+        client.send(client.pressed(b"c FETCH 1 BODY.PEEK[]\r\n"))
+        assert message in client.hear(b"c OK")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        pytest.param(b"A" * 120_000_000, b"BYE ", id="a line without end"),
+        pytest.param(b"a APPEND INBOX {60000000+}\r\n" + bytes(60_000_000), b"TOOBIG", id="a message too large"),
+    ],
+)
+def test_a_compression_bomb_is_met_as_what_it_holds(own: OwnImap, text: bytes, answer: bytes) -> None:
+    with Deflated(own, "bomb") as client, Line(own, "calm") as other:
+        bomb = client.pressed(text)
+        assert len(bomb) < 200_000
+        client.send(bomb)
+        other.send(b"n NOOP\r\n")
+        assert other.until(b"n") == b"n OK NOOP completed\r\n"
+        assert answer in client.hear(answer)
+
+
+def test_what_is_no_deflate_ends_the_connection(own: OwnImap) -> None:
+    with Deflated(own, "plain") as client:
+        client.send(b"a NOOP\r\n" * 10)
+        assert client.hear(b"never") == b""

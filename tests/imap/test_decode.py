@@ -202,6 +202,7 @@ def appended(*messages: AppendMessage, mailbox: str = "Sent") -> CommandReceived
 ONE = AppendMessage(SEEN, None, 5)
 TWO = AppendMessage(frozenset(), 837596665, 3)
 BARE = AppendMessage(frozenset(), None, 2)
+BINARY = AppendMessage(frozenset(), None, 2, binary=True)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +239,22 @@ BARE = AppendMessage(frozenset(), None, 2)
         ),
         pytest.param(
             b"a APPEND Sent UTF8 (~{2+}\r\nxy)\r\n",
-            [began(BARE), LiteralData(b"xy"), AppendLiteralEnd(), appended(BARE)],
+            [began(BINARY), LiteralData(b"xy"), AppendLiteralEnd(), appended(BINARY)],
             id="UTF8 data (RFC 6855)",
+        ),
+        pytest.param(
+            b"a APPEND Sent ~{2+}\r\nxy\r\n",
+            [began(BINARY), LiteralData(b"xy"), AppendLiteralEnd(), appended(BINARY)],
+            id="literal8 (RFC 3516)",
+        ),
+        pytest.param(
+            b"a APPEND Sent {2+}\r\nxy  {2+}\r\nxy\r\n",
+            [
+                *(began(BARE), LiteralData(b"xy"), AppendLiteralEnd()),
+                *(began(BARE, index=1), LiteralData(b"xy"), AppendLiteralEnd()),
+                appended(BARE, BARE),
+            ],
+            id="two spaces between messages (IMAPClient)",
         ),
         pytest.param(
             b"a APPEND Sent {0}\r\n\r\n",

@@ -126,4 +126,5 @@ def test_list(line: bytes, expected: Arguments | str) -> None:
 
 def test_utf8_names() -> None:
     assert read_command('SELECT "Envoy\u00e9s & co"'.encode(), utf8=True) == Select("Envoy\u00e9s & co")
-    assert read_command(b'SELECT "\xff"', utf8=True) == "Mailbox name is not UTF-8."
+    assert read_command(b'SELECT "\xff"', utf8=True) == "Not UTF-8."
+    assert read_command(b"SELECT {1+}\r\n\xff", utf8=True) == "Mailbox name is not UTF-8."

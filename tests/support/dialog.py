@@ -15,6 +15,7 @@ greeting as an `S:` line.
     S: ...           untagged lines that nobody asked about, until the next S: line matches; `S~: ...` within a group
     S: {closed}      the server closes
     T:               TLS begins now
+    Z:               both sides deflate from now on
     X:               the client closes
 
 In lines, `{any}` stands for anything, `{number}` for digits, `{words A B}` for text that has these words,
@@ -29,13 +30,14 @@ RECENT lines (unless a group asks for one): IMAP4rev2 has neither. Atoms and quo
 import re
 import socket
 import ssl
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 Connect = Callable[[], socket.socket]
 
-_LINE = re.compile(r"([CSLTX])([2-9]?)([?~]?):(?: (.*))?")
+_LINE = re.compile(r"([CSLTXZ])([2-9]?)([?~]?):(?: (.*))?")
 _WILD = re.compile(r"\{(?:([a-z]+):)?(any|number)\}|\{words ([^{}]+)\}|\{([a-z]+)\}")
 _LITERAL = re.compile(rb"~?\{([0-9]+)\}\r\n\Z")
 _FLAGS = re.compile(r"\((\\?[A-Za-z$*][^\s()\"]*(?: \\?[A-Za-z$*][^\s()\"]*)*)\)")
@@ -59,7 +61,7 @@ class Mismatch(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a dialog: who (`C`, `S`, `L`, `T`, `X`), on which connection, how (`?`, `~` or nothing), what."""
+    """One line of a dialog: who (`C`, `S`, `L`, `T`, `X`, `Z`), on which connection, how (`?`, `~` or nothing), what."""
 
     number: int
     who: str
@@ -159,10 +161,20 @@ class Peer:
         self._socket.settimeout(_SECONDS)
         self._tls = tls
         self._buffer = b""
+        self._out: zlib._Compress | None = None
+        self._in: zlib._Decompress | None = None
 
     def send(self, data: bytes) -> None:
         """Send octets."""
+        if self._out is not None:
+            data = self._out.compress(data) + self._out.flush(zlib.Z_SYNC_FLUSH)
         self._socket.sendall(data)
+
+    def deflate(self) -> None:
+        """Begin to compress, both ways (RFC 4978)."""
+        if self._buffer:
+            raise Mismatch(f"octets before compression: {self._buffer!r}")
+        self._out, self._in = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
 
     def start_tls(self) -> None:
         """Begin TLS."""
@@ -191,7 +203,7 @@ class Peer:
             data = b""
         if not data:
             raise EOFError
-        self._buffer += data
+        self._buffer += data if self._in is None else self._in.decompress(data)
 
     def response(self) -> str:
         """One response, its literals as quoted strings, without its CRLF. Raise EOFError, Mismatch."""
@@ -256,6 +268,8 @@ class Run:
                 return self._literal(lines, index)
             case "T":
                 self._peer(line.connection).start_tls()
+            case "Z":
+                self._peer(line.connection).deflate()
             case "X":
                 self._peers.pop(line.connection).close()
             case _:

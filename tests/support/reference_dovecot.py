@@ -19,6 +19,7 @@ base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/log
 protocols = imap
+mail_plugins = zlib
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
@@ -31,6 +32,9 @@ mail_location = maildir:{root}/mail/%u
 mail_max_userip_connections = 100
 imap_idle_notify_interval = 2 mins
 auth_failure_delay = 0
+protocol imap {{
+  mail_plugins = zlib imap_zlib
+}}
 namespace inbox {{
   inbox = yes
   separator = /
