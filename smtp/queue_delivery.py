@@ -40,7 +40,7 @@ _LOOKUPS_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """Delivery to accounts here. `delivery`: RUN/delivery.sock.  `domains`: served here, in key form.
+    """Delivery to accounts here. `delivery`: RUN/delivery.sock.  `domains`: ours, lower case; asked when `auth` does not tell.
 
     `domain`: whose postmaster an address without a domain is.  Seconds: `retry_seconds` until a `delivery` or `auth` that is
     not there is asked again.
@@ -177,11 +177,14 @@ class Deliverer:
                 plan.groups.append((one, [*(each.address for each in leads.local), *leads.outside]))
         elif leads.local:
             plan.local.append(one)
-        elif "@" not in one.address or domain.casefold().rstrip(".") in self.settings.domains:
+        elif self._is_ours(domain if "@" in one.address else self.settings.domain, leads.served):
             plan.settled.append((one, outcomes.UNKNOWN_LOCAL))
         else:
             needs_utf8 = not to_ascii_domain(one.address).isascii()
             plan.outside.setdefault((domain.casefold().rstrip("."), needs_utf8), []).append(one)
+
+    def _is_ours(self, domain: str, served: bool | None) -> bool:
+        return served if served is not None else domain.casefold().rstrip(".") in self.settings.domains
 
     # -- here
 

@@ -43,6 +43,7 @@ class Peer:
     tls: ssl.SSLContext | None = None
     hold: Mapping[str, asyncio.Event] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
+    faults: list[AssertionError] = field(default_factory=list)
     verbs: list[str] = field(default_factory=list)
     connections: int = 0
     open_now: int = 0
@@ -60,12 +61,14 @@ class Peer:
         return self
 
     async def stop(self) -> None:
-        """Listen no more, cut what is open."""
+        """Listen no more, cut what is open. Raise what a client did that no client may."""
         if self._server is not None:
             self._server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.faults:
+            raise self.faults[0]
 
     def reply_for(self, verb: str, line: str = "") -> str | None:
         """What the script has for it."""
@@ -87,6 +90,10 @@ class Peer:
             await self._dialog(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             pass
+        except UnicodeDecodeError:
+            pass  # a handshake that the script had not meant
+        except AssertionError as fault:
+            self.faults.append(fault)
         finally:
             self.open_now -= 1
             self._tasks.discard(task)
@@ -137,7 +144,9 @@ class Peer:
                         rcpts.append(line)
                 case "DATA":
                     if not rcpts:
-                        await self._say(writer, "DATA-EMPTY", line, "503 5.5.1 no")
+                        if (await self._say(writer, "DATA-EMPTY", line, "503 5.5.1 no")).startswith("354"):
+                            await self._data(reader)
+                            writer.write(b"554 5.5.1 no recipients\r\n")
                         continue
                     if not (await self._say(writer, verb, line, "354 go on")).startswith("354"):
                         continue
