@@ -55,7 +55,8 @@ class SmtpSettings:
     help_url: str = ""
     support_phone: str = ""
     connections: int = 1_000
-    connections_per_address: int = 20  # that have not signed in
+    connections_per_address: int = 50  # that have not signed in: on port 25 all of a mail server's
+    uncapped_nets: Sequence[str] = ("127.0.0.0/8", "::1/128")  # peers that only `connections` is for
     recipients: int = 1_000  # of one message
     received: int = 100  # Received fields of one message
     header_size: int = 262_144
@@ -118,7 +119,8 @@ class SmtpServer:
             self._commit,
             rooms or self._own_rooms,
         )
-        is_trusted("", settings.proxy_nets)  # a network that is none is told at start
+        for networks in (settings.proxy_nets, settings.uncapped_nets):
+            is_trusted("", networks)  # a network that is none is told at start
 
     # -- the role
 
@@ -191,7 +193,7 @@ class SmtpServer:
 
     def admit(self, session: SmtpSession) -> Reply | None:
         """Anybody, up to the caps."""
-        slot = self._caps.admit(session.peer)
+        slot = self._caps.admit(session.peer, exempt=is_trusted(session.peer, self.settings.uncapped_nets))
         if slot is None:
             log.warning("too many connections", peer=session.peer, connections=self._caps.connections)
             return replies.TOO_MANY_CONNECTIONS

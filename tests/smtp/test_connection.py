@@ -1,10 +1,16 @@
 import asyncio
 import inspect
+from asyncio import sslproto
+from pathlib import Path
 
+import pytest
 from aiosmtpd.smtp import SMTP
 
+from lmtp import until
+from own_smtp import World, run
 from preau.smtp.connection import Connection
 from preau.smtp.modes import SessionLimits
+from preau.smtp.reply import Reply
 
 
 def test_our_connection_sets_whatever_its_base_class_does() -> None:
@@ -36,3 +42,31 @@ def test_what_we_replace_and_what_we_rely_on_is_there() -> None:
     source = inspect.getsource(SMTP.connection_made) + inspect.getsource(SMTP.connection_lost)
     for name in ("_handler_coroutine", "_timeout_handle", "_original_transport", "_handle_client"):
         assert name in source, name
+
+
+def test_what_tls_is_begun_with_is_there() -> None:
+    parameters = inspect.signature(sslproto.SSLProtocol.__init__).parameters
+    assert {"waiter", "server_side", "call_connection_made", "ssl_handshake_timeout"} <= set(parameters)
+    source = inspect.getsource(sslproto.SSLProtocol)
+    for name in ("_app_transport", "_extra", "ssl_object", "get_buffer", "buffer_updated"):
+        assert name in source, name
+
+
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+def test_who_leaves_the_last_words_unread_is_not_waited_for(
+    tmp_path: Path, with_tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preau.smtp.connection._LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr("preau.smtp.connection._MAX_UNREAD", 100_000_000)
+
+    async def test(world: World) -> None:
+        client = await world.connect("submissions" if with_tls else "smtp", tls=with_tls)
+        await client.ehlo()
+        (session,) = world.server._sessions
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's has it
+        for _ in range(2_000):
+            session._say(Reply(250, "", "x" * 5_000))
+        session.expel(Reply(421, "", "go"))
+        await until(lambda: session.transport is None)
+
+    run(tmp_path, test, with_tls=with_tls)

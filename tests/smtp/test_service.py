@@ -272,7 +272,7 @@ def test_connections_that_have_not_signed_in_are_capped(tmp_path: Path) -> None:
         third = await world.connect("smtp")
         await third.ehlo()
 
-    run(tmp_path, test, settings(plaintext_ok=True, connections_per_address=2))
+    run(tmp_path, test, settings(plaintext_ok=True, connections_per_address=2, uncapped_nets=()))
 
 
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -370,6 +370,12 @@ def test_a_new_certificate_is_shown_after_reload(tmp_path: Path) -> None:
         return shown
 
     run(tmp_path, test, settings(), with_tls=True)
+
+
+@pytest.mark.parametrize("name", ["proxy_nets", "uncapped_nets"])
+def test_a_network_that_is_none_is_told_at_start(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="192"):
+        World(tmp_path, settings(**{name: ("192.0.2.0/33",)}))
 
 
 def test_unknown_listeners_and_tls_without_a_certificate_are_told(tmp_path: Path) -> None:
