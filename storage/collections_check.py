@@ -16,6 +16,7 @@ from .api import CollectionId, CollectionKind, StoreError
 from .check_report import Report
 from .collections_files import DESCRIPTION, Description, item_files, read_description, read_item, write_description
 from .collections_index import find_collection, located_query, parse_item
+from .collections_rebuild import take_up_items
 from .collections_rules import render_etag
 from .mail_context import MailContext
 from .paths import is_opaque
@@ -73,6 +74,9 @@ def _check_count(context: MailContext, report: Report, number: CollectionId, nam
 
 
 def _check_items(context: MailContext, report: Report, number: CollectionId, path: Path, name: str) -> None:
+    # After a rebuild items are entered when somebody with the secret key first asks for them: that is now.
+    if context.reader.first("SELECT complete FROM collection WHERE id = ?", (number,)) != (1,):
+        take_up_items(context, number)
     there = {file.name: file for file in item_files(path)}
     # Rows after the listing: what came in between has its file all the same.
     rows = context.reader.rows("SELECT file, href FROM item WHERE collection = ?", (number,))
