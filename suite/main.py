@@ -5,6 +5,7 @@ Owns the top of the command line. Each verb group is a module of its own; what i
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     parsed = make_parser().parse_args(arguments)
     output = Output(json_lines=parsed.json)
+    # What parts log is for daemons; a command tells what matters itself. `serve` configures the real thing.
+    logging.getLogger("preau").addHandler(logging.NullHandler())
     try:
         parsed.run(Invocation(parsed, output))
         sys.stdout.flush()
