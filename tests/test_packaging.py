@@ -1,5 +1,6 @@
 """The house as an installer sees it: links, pins, and what a wheel holds."""
 
+import ast
 import configparser
 import re
 import subprocess
@@ -57,6 +58,22 @@ def test_every_folder_of_code_is_linked() -> None:
 def test_what_is_declared_is_pinned() -> None:
     assert declared(SETUP["options"]["install_requires"]) <= set(pins("requirements.txt"))
     assert declared(SETUP["options.extras_require"]["dev"]) <= set(pins("requirements-dev.txt"))
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Nothing of others is used by way of somebody else's dependency."""
+    from importlib.metadata import packages_distributions
+
+    owners = packages_distributions()
+    names = declared(SETUP["options"]["install_requires"])
+    for path in (path for folder in code_folders() for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            targets = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                targets = [node.module]
+            for top in (target.split(".")[0] for target in targets):
+                if top not in sys.stdlib_module_names:
+                    assert {normal(owner) for owner in owners.get(top, [])} & names, f"{path.relative_to(ROOT)} imports {top}"
 
 
 def test_what_the_design_names_is_declared() -> None:
