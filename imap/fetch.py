@@ -11,8 +11,9 @@ Three ways, from fast to slow, chosen for the command as a whole:
     octets   what only the message has: opened one by one, small ones read at once, large ones in pieces of 128 KiB.
 
 A message that was expunged by somebody else is left out and counted (`missing`): RFC 2180 section 4.1.2. One that cannot
-be read is left out and counted as well (`damaged`); should that show half-way through a literal, the answer cannot be
-mended and BrokenAnswer ends the connection.
+be read is left out and counted as well (`damaged`), and so is one in an encoding that nobody knows (`undecodable`). Should
+it show half-way through a literal that a message cannot be read, the answer cannot be mended and BrokenAnswer ends the
+connection.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,11 +26,13 @@ from ..formats.bodystructure import render_bodystructure
 from ..formats.headers import split_header
 from ..formats.mime import Part, Scanner
 from ..storage.api import Facts, Mail, MessageReader, NotFound, Uid, Unavailable
+from .binary import UnknownEncoding, binary_pieces, check_encodings
 from .encode import render_date_time
+from .preview import preview_of
 from .section import Extract, cut_octets, locate, locate_in_message, needs_structure
 from .sequence import flatten
 from .steps import BrokenAnswer
-from .values import FetchBody, FetchFact, FetchItem, SectionText
+from .values import FetchBinary, FetchBinarySize, FetchBody, FetchFact, FetchItem, FetchPreview, SectionText
 from .view import SLICE, View
 
 T = TypeVar("T")
@@ -46,10 +49,6 @@ _OF_FACTS = frozenset({FetchFact.INTERNALDATE, FetchFact.SIZE, FetchFact.EMAILID
 _RENDERED = frozenset({FetchFact.ENVELOPE, FetchFact.BODYSTRUCTURE})
 
 Rendered = tuple[Uid, bytes, int]
-
-
-class NotBuilt(Exception):
-    """An item of an extension that is not advertised."""
 
 
 class _Column(Generic[T]):
@@ -81,7 +80,8 @@ class _Plan:
     """Items sorted out: which can be columns, which need the message, and whether all of them lie in the arrays."""
 
     light: tuple[FetchFact | FetchBody, ...]
-    heavy: tuple[FetchFact | FetchBody, ...]
+    heavy: tuple[FetchItem, ...]
+    structure: bool  # whether the tree of parts is needed
     flags_alone: bool
     uid: bool
     modseq: bool
@@ -91,12 +91,11 @@ class _Plan:
 def _plan(items: tuple[FetchItem, ...], uid: bool) -> _Plan:
     if uid and FetchFact.UID not in items:
         items = (FetchFact.UID, *items)
-    built = tuple(item for item in items if isinstance(item, FetchFact | FetchBody))
-    if len(built) != len(items):
-        raise NotBuilt
+    heavy = tuple(item for item in items if _is_heavy(item))
     return _Plan(
-        light=tuple(item for item in built if not _is_heavy(item)),
-        heavy=tuple(item for item in built if _is_heavy(item)),
+        light=tuple(item for item in items if isinstance(item, FetchFact | FetchBody) and not _is_heavy(item)),
+        heavy=heavy,
+        structure=any(map(_needs_structure, heavy)),
         flags_alone=FetchFact.FLAGS in items and _ON_ARRAYS.issuperset(items),
         uid=FetchFact.UID in items,
         modseq=FetchFact.MODSEQ in items,
@@ -107,12 +106,13 @@ class Fetch:
     """One FETCH under way on a view."""
 
     def __init__(self, mail: Mail, view: View, items: tuple[FetchItem, ...], *, uid: bool) -> None:
-        """`uid`: the UID stands in each answer, asked for or not. Raise NotBuilt."""
+        """`uid`: the UID stands in each answer, asked for or not."""
         self._mail = mail
         self._view = view
         self._plan = _plan(items, uid)
         self.missing = 0
         self.damaged = 0
+        self.undecodable = 0
 
     def answers(self, positions: list[range]) -> Iterator[bytes]:
         """Text for the messages at these positions of the view."""
@@ -249,15 +249,19 @@ class Fetch:
             self.missing += 1
         except Unavailable:
             self.damaged += 1
+        except UnknownEncoding:
+            self.undecodable += 1
 
     def _read_items(self, line: bytes, uid: Uid, reader: MessageReader) -> Iterator[bytes]:
-        """Raise Unavailable as long as nothing was given out; BrokenAnswer afterwards."""
+        """Raise Unavailable or UnknownEncoding as long as nothing was given out; BrokenAnswer afterwards."""
         size = reader.size
         whole = reader.read() if size <= _SMALL else None
         root: Part | None = None
-        if any(_needs_structure(item) for item in self._plan.heavy):
+        if self._plan.structure:
             for root in self._structure(uid, reader, whole):  # noqa: B007  # its last value is the tree
                 yield b""
+            assert root is not None
+            check_encodings(root, self._plan.heavy)
         header_size = -1
         begun = False
         try:
@@ -267,6 +271,17 @@ class Fetch:
                 if isinstance(item, FetchFact):
                     assert root is not None
                     line += b"BODY " + render_bodystructure(root, extended=False)
+                    continue
+                if isinstance(item, FetchPreview):
+                    read = reader.read if whole is None else lambda offset, length: whole[offset : offset + length]
+                    line += b"PREVIEW " + preview_of(read, size, root)
+                    continue
+                if isinstance(item, FetchBinary | FetchBinarySize):
+                    assert root is not None
+                    for piece in binary_pieces(line, item, root, reader, whole):
+                        yield piece
+                        begun = begun or bool(piece)
+                    line = b""
                     continue
                 if header_size < 0 and not needs_structure(item.section) and item.section.text is not SectionText.ALL:
                     header_size = _header_size(reader, whole)
@@ -309,11 +324,13 @@ def _is_heavy(item: FetchItem) -> bool:
     """Whether the message must be read for it."""
     if isinstance(item, FetchBody):
         return bool(item.section.part) or item.section.text is not SectionText.HEADER_FIELDS
-    return item is FetchFact.BODY
+    return item is FetchFact.BODY or not isinstance(item, FetchFact)
 
 
 def _needs_structure(item: FetchItem) -> bool:
-    return item is FetchFact.BODY or (isinstance(item, FetchBody) and needs_structure(item.section))
+    if isinstance(item, FetchBody):
+        return needs_structure(item.section)
+    return item is FetchFact.BODY or isinstance(item, FetchBinary | FetchBinarySize)
 
 
 def _header_cells(item: FetchBody, rows: list[tuple[Uid, bytes] | None]) -> list[bytes | None]:

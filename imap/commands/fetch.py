@@ -9,15 +9,17 @@ from typing import Any
 
 from ...storage.api import SEEN, FlagOp, ModSeq, Uid
 from ..answers import EXPUNGED
-from ..fetch import Fetch, NotBuilt, changed_positions, cut_positions
+from ..fetch import Fetch, changed_positions, cut_positions
 from ..resync import vanished_earlier
 from ..sequence import flatten
 from ..session import Session
 from ..steps import Step, Steps, work
 from ..values import Fetch as FetchArguments
-from ..values import FetchBody, FetchFact, FetchItem
+from ..values import FetchBinary, FetchBody, FetchFact, FetchItem
 
 _DAMAGED = b"NO [UNAVAILABLE] Some messages cannot be read now"
+
+_UNDECODABLE = b"NO [UNKNOWN-CTE] Some parts have an encoding that is not known here"  # RFC 3516 section 4.3
 
 
 def handle_fetch(session: Session, args: FetchArguments) -> Steps:
@@ -36,19 +38,18 @@ def handle_fetch(session: Session, args: FetchArguments) -> Steps:
         yield session.enable_condstore()
     if args.vanished and args.changed_since is not None:
         yield from vanished_earlier(session.mail, view, args.changed_since, args.set)
-    try:
-        fetch = Fetch(session.mail, view, items, uid=args.uid)
-    except NotBuilt:
-        return b"BAD No such item here"
+    fetch = Fetch(session.mail, view, items, uid=args.uid)
     if not positions:
         return b"OK FETCH completed"
     yield view.new_keywords()
-    if not view.read_only and any(isinstance(item, FetchBody) and not item.peek for item in items):
+    if not view.read_only and any(isinstance(item, FetchBody | FetchBinary) and not item.peek for item in items):
         fetch = yield from _fetch_and_mark(session, items, positions, uid=args.uid)
     else:
         yield from fetch.answers(positions)
     if fetch.damaged:
         return _DAMAGED
+    if fetch.undecodable:
+        return _UNDECODABLE
     if fetch.missing and not args.uid:
         return EXPUNGED
     return b"OK FETCH completed"
@@ -80,4 +81,5 @@ def _fetch_and_mark(
     yield from session.tell(may_expunge=False, uid=uid, answered=answered)
     plain.missing += marked.missing
     plain.damaged += marked.damaged
+    plain.undecodable += marked.undecodable
     return plain

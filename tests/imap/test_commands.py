@@ -377,4 +377,4 @@ def test_utf8_accept_tells_names_as_they_are() -> None:
     client.say(b"CREATE &AMk-t&AOk-")
     assert client.say(b"ENABLE UTF8=ACCEPT")[0] == ["* ENABLED UTF8=ACCEPT"]
     assert client.session.upgrade is Upgrade.UTF8
-    assert client.say(b'LIST "" %t*')[0] == ['* LIST (\\HasNoChildren) "/" "\u00c9t\u00e9"']
+    assert '* LIST (\\HasNoChildren) "/" "\u00c9t\u00e9"' in client.say(b'LIST "" *')[0]

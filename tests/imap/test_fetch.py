@@ -247,8 +247,3 @@ def test_changed_positions_join_runs() -> None:
     changed = [Uid(uid) for uid in (1, 3, 4, 5, 9)]
     assert changed_positions(view, [range(2, 6), range(8, 10)], 0, changed) == [range(2, 5), range(8, 9)]
     assert changed_positions(view, [range(10)], view.mailbox.highestmodseq, changed) == []
-
-
-def test_items_that_are_not_advertised_are_refused() -> None:
-    _, answer = client_with(b"A: b\r\n\r\n").say(b"FETCH 1 BINARY.PEEK[1]")
-    assert answer.startswith("BAD")
