@@ -465,3 +465,21 @@ def test_swaks(tmp_path: Path, pipeline: list[str]) -> None:
         assert len(world.messages(BOB)) == 1
 
     run(tmp_path, test)
+
+
+def test_a_delivery_id_makes_a_second_try_find_the_first(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        for identifier, recipients in (("q+1", "anne"), ("q+1", "anne bob"), ("q+2", "bob")):
+            client = await world.connect()
+            said = await client.ask(f"MAIL FROM:<x@example.org> XDELIVERYID={identifier.replace('+', '+2B')}")
+            assert said.startswith("250")
+            for name in recipients.split():
+                assert (await client.ask(f"RCPT TO:<{name}@example.com>")).startswith("250")
+            await client.ask("DATA")
+            await client.say(MESSAGE + b".\r\n")
+            for _ in recipients.split():
+                assert (await client.reply()).startswith("250 2.0.0")
+        assert [len(world.messages(each)) for each in (ANNE, BOB)] == [1, 2]
+        assert (await (await world.connect()).ask("MAIL FROM:<> XDELIVERYID=")).startswith("501")
+
+    run(tmp_path, test)
