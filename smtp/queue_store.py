@@ -313,15 +313,21 @@ def insert_recipients(
 ) -> None:
     """Add recipients to a message, those left out that it has had already."""
     query = "SELECT address FROM recipient WHERE message = ?"
-    known = {str(row[0]).casefold() for row in connection.execute(query, (identifier,))}
+    known = {_same(str(row[0])) for row in connection.execute(query, (identifier,))}
     for each in recipients:
-        if each.address.casefold() not in known:
-            known.add(each.address.casefold())
+        if _same(each.address) not in known:
+            known.add(_same(each.address))
             connection.execute(
                 "INSERT INTO recipient (message, address, notify, orcpt, member, state, attempts, next_try, warned, tried_at,"
                 " verdict, status, reply, host) VALUES (?, ?, ?, ?, ?, 0, 0, ?, 0, 0, '', '', '', '')",
                 (identifier, each.address, ",".join(sorted(each.notify)), each.orcpt, int(member), now),
             )
+
+
+def _same(address: str) -> str:
+    # RFC 5321 section 2.4: a local part is its host's to read, its case included.
+    local, at, domain = address.rpartition("@")
+    return local + at + domain.casefold()
 
 
 def update_recipient(connection: apsw.Connection, one: Queued) -> bool:

@@ -11,7 +11,9 @@ from preau.daemon.listener import Listener, bind_unix
 from preau.smtp.queue_store import State
 from preau.smtp.schedule import DAY, HOUR, Schedule
 from preau.smtp.spool import SpoolRecipient
-from preau.storage.api import Unavailable
+from preau.storage.api import StoreLimits, Unavailable
+from preau.storage.changes import SilentBus
+from preau.storage.store import FileStore
 from smtp_peer import DROP, HANG, Peer
 from smtp_world import MESSAGE, FakeDns, NoSuchDomain, QueueWorld, make_queue, run_queue
 
@@ -282,28 +284,29 @@ def crash_points() -> list[Any]:
     return [pytest.param(name, id=name) for name in ("activate", "write", "forget_incoming", "remove", "deliver")]
 
 
+@pytest.mark.parametrize("files", [False, True], ids=["in memory", "in files"])
 @pytest.mark.parametrize("point", crash_points())
-def test_stopped_anywhere_a_message_is_delivered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+def test_stopped_anywhere_a_message_is_delivered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, files: bool
+) -> None:
     """The process ends right behind a step; another one goes on from the files."""
+    (tmp_path / "accounts").mkdir()
+    store = FileStore(tmp_path / "accounts", sealing=False, limits=StoreLimits(), bus=SilentBus()) if files else None
 
     async def test(world: QueueWorld) -> None:
         queue, spool = world.queue, world.spool
         await queue.drain(1.0)
         stopped = asyncio.Event()
 
-        class Stopped(BaseException):
-            """Nothing that anybody catches."""
-
         def stopping(call: Any) -> Any:
             def then_stop(*arguments: Any) -> Any:
                 call(*arguments)
-                stopped.set_now()  # type: ignore[attr-defined]
+                loop.call_soon_threadsafe(stopped.set)
                 raise Unavailable("power cut")
 
             return then_stop
 
         loop = asyncio.get_running_loop()
-        stopped.set_now = lambda: loop.call_soon_threadsafe(stopped.set)  # type: ignore[attr-defined]
         first, _, its_spool = make_queue(tmp_path, world.local, world.dns, world.clock, 1, poll_seconds=0.05)
         if point in ("activate", "forget_incoming", "remove"):
             monkeypatch.setattr(its_spool, point, stopping(getattr(its_spool, point)))
@@ -335,11 +338,12 @@ def test_stopped_anywhere_a_message_is_delivered_once(tmp_path: Path, monkeypatc
         assert bodies(world.inbox(BOB)) == [b"hello\r\n"]
         assert second.store.counts()[0] == 0
         assert spool.active() == spool.incoming() == []
-        # What a power cut brings back is known.
         await second.drain(1.0)
         await queue.start([])
 
-    run_queue(tmp_path, test)
+    run_queue(tmp_path, test, store=store)
+    if store is not None:
+        store.close()
 
 
 def test_files_that_come_back_from_the_dead_are_known(tmp_path: Path) -> None:

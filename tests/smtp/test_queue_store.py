@@ -15,7 +15,7 @@ KEY = database_key(bytes(32))
 ONE, TWO = "0" * 17 + "1", "0" * 17 + "2"
 ENVELOPE = Envelope(
     "anne@example.com",
-    (SpoolRecipient("bob@x", frozenset({"FAILURE", "DELAY"}), "rfc822;b"), SpoolRecipient("carl@y"), SpoolRecipient("Bob@X")),
+    (SpoolRecipient("bob@x", frozenset({"FAILURE", "DELAY"}), "rfc822;b"), SpoolRecipient("carl@y"), SpoolRecipient("bob@X")),
     50,
     10,
     "8BITMIME",
@@ -44,7 +44,7 @@ def test_a_message_comes_waits_and_leaves(tmp_path: Path) -> None:
         assert not await store.write(lambda connection: rows.insert_message(connection, ONE, ENVELOPE, 100))
         assert store.is_known(ONE)
         assert store.envelope(ONE) == replace(ENVELOPE, recipients=())
-        bob, carl = store.recipients(ONE)  # Bob@X is bob@x
+        bob, carl = store.recipients(ONE)  # bob@X is bob@x, and Bob@x would not be
         assert (bob.notify, bob.orcpt, bob.state, bob.next_try) == (
             frozenset({"FAILURE", "DELAY"}),
             "rfc822;b",
