@@ -29,7 +29,7 @@ class HandshakeFailed(ConnectionBroke):
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds to wait, the least that RFC 5321 section 4.5.3.2 asks for; `connect` and `handshake` are ours."""
+    """Seconds to wait, the least that RFC 5321 section 4.5.3.2 asks for; those it does not name are ours."""
 
     connect: float = 30.0
     handshake: float = 60.0
@@ -38,6 +38,7 @@ class Deadlines:
     data: float = 120.0  # the 354
     block: float = 180.0  # until the peer has room for more of the message
     final: float = 600.0  # the reply to the message
+    transaction: float = 7_200.0  # all of it: who answers each time at the last moment is no use either
     quit: float = 5.0
 
 

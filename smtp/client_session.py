@@ -7,6 +7,7 @@ with the connection. `Transaction.sent` tells whether the end of the message had
 the peer may have it, and nobody else is tried at once.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -111,11 +112,14 @@ class ClientSession:
         self.transactions += 1
         done = Transaction()
         try:
-            await self._send(sending, list(receivers), done)
-        except ConnectionBroke as error:
+            async with asyncio.timeout(self._deadlines.transaction):
+                await self._send(sending, list(receivers), done)
+        except (ConnectionBroke, TimeoutError) as error:
+            why = str(error) or "the transaction took too long"
+            self.connection.abort()
             done.cut = {receiver.key for receiver in receivers}.difference(done.outcomes)
             for key in done.cut:
-                done.outcomes[key] = outcomes.deferred("4.4.2", str(error), self.target.name)
+                done.outcomes[key] = outcomes.deferred("4.4.2", why, self.target.name)
         return done
 
     def _cannot(self, sending: Sending) -> Outcome | None:

@@ -155,6 +155,17 @@ def test_a_peer_that_never_answers_is_left(verb: str) -> None:
     run(peer, test)
 
 
+def test_a_transaction_has_an_end_however_slow_the_peer_is() -> None:
+    peer = Peer({"RCPT b@x": [HANG]}, extensions=WITHOUT_PIPELINING)
+
+    async def test(target: Target) -> None:
+        done = await send(target, "a@x", "b@x", deadlines=Deadlines(transaction=0.2, quit=0.1))
+        assert said(done) == ["deferred 4.4.2"] * 2
+        assert done.outcomes[0].text == "the transaction took too long"
+
+    run(peer, test)
+
+
 @pytest.mark.parametrize(
     ("script", "error"),
     [

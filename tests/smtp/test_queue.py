@@ -8,8 +8,12 @@ import pytest
 from lmtp import ANNE, BOB, CARL, local, until
 from preau.auth.api import AuthUnavailable, Recipients
 from preau.daemon.listener import Listener, bind_unix
+from preau.smtp.commands import Mail
+from preau.smtp.modes import LMTP, MX, SUBMISSION, SessionLimits
 from preau.smtp.queue_store import State
+from preau.smtp.reply import Refused
 from preau.smtp.schedule import DAY, HOUR, Schedule
+from preau.smtp.session import SmtpSession
 from preau.smtp.spool import SpoolRecipient
 from preau.storage.api import StoreLimits, Unavailable
 from preau.storage.changes import SilentBus
@@ -18,6 +22,19 @@ from smtp_peer import DROP, HANG, Peer
 from smtp_world import MESSAGE, FakeDns, NoSuchDomain, QueueWorld, make_queue, run_queue
 
 AT_PEER = "bob@peer.example"
+
+
+class AnyHandler:
+    """Takes everything (modes.Handler)."""
+
+    def admit(self, session: SmtpSession) -> None:
+        return None
+
+    def begin(self, session: SmtpSession, mail: Mail) -> Any:
+        return object()
+
+    def ended(self, session: SmtpSession) -> None:
+        return None
 
 
 def bodies(messages: list[bytes]) -> list[bytes]:
@@ -521,3 +538,16 @@ def test_hosts_of_a_fake_dns(tmp_path: Path) -> None:
         assert world.dns.asked == ["MX peer.example", "A peer.example"]
 
     run_queue(tmp_path, test, Peer(), dns=FakeDns())
+
+
+def test_no_stranger_may_name_a_delivery() -> None:
+    async def running() -> None:
+        loop = asyncio.get_running_loop()
+        for mode in (MX, SUBMISSION):
+            session = SmtpSession(mode, AnyHandler(), SessionLimits(), hostname="x", loop=loop)
+            with pytest.raises(Refused) as caught:
+                session._handle_mail(Mail(None, delivery_id="x"))
+            assert caught.value.reply.code == 555
+        SmtpSession(LMTP, AnyHandler(), SessionLimits(), hostname="x", loop=loop)._handle_mail(Mail(None, delivery_id="x"))
+
+    asyncio.run(running())
