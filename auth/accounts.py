@@ -242,12 +242,23 @@ class Accounts:
             ).fetchone()
         return found is not None and bool(found[0])
 
+    def scram_keys(self, account: AccountId, *, limit: int = 256) -> list[tuple[str, bytes]]:
+        """(selector, StoredKey and ServerKey of each spelling) of app passwords that have them; live ones first."""
+        with translated("auth.db"):
+            rows: Any = self.connection.execute(
+                "SELECT selector, scram FROM credential WHERE account = ? AND scram IS NOT NULL"
+                " ORDER BY revoked IS NOT NULL, id DESC LIMIT ?",
+                (account, limit),
+            )
+            return list(rows)
+
     def add_credential(
         self,
         account: AccountId,
         selector: str,
         mac: bytes,
         *,
+        scram: bytes | None = None,
         label: str,
         scopes: Iterable[Service],
         networks: tuple[str, ...],
@@ -256,12 +267,15 @@ class Accounts:
         created_by: str,
         now: int,
     ) -> int:
-        """Store an app password; answers its row. In a transaction."""
+        """Store an app password; answers its row. `scram`: of scram.make_all_keys; without them SCRAM does not know it.
+
+        In a transaction.
+        """
         text = ",".join(sorted(scopes))
         self.connection.execute(
-            "INSERT INTO credential (account, selector, mac, label, scopes, networks, expires, idle_days, created, created_by)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (account, selector, mac, label, text, ",".join(networks), expires, idle_days, now, created_by),
+            "INSERT INTO credential (account, selector, mac, scram, label, scopes, networks, expires, idle_days, created,"
+            " created_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (account, selector, mac, scram, label, text, ",".join(networks), expires, idle_days, now, created_by),
         )
         return self.connection.last_insert_rowid()
 

@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..storage.api import AccountId, Unavailable
-from . import app_passwords, totp
+from . import app_passwords, scram, totp
 from .accounts import Account, Accounts, new_account_id
 from .addresses import domain_of
 from .admin_fields import account_fields, credential_fields, group_fields, key_form, one_line, parse_nets, parse_scopes
@@ -289,6 +289,7 @@ class LocalAdministration:
                 account.id,
                 password.selector,
                 app_passwords.mac(self._pepper, account.id, password),
+                scram=scram.make_all_keys(self._pepper, account.id, app_passwords.spellings(password)),
                 label=label,
                 scopes=chosen,
                 networks=allowed,

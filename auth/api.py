@@ -49,6 +49,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class ScramAttempt:
+    """A try to sign in with SCRAM-SHA-256: as an Attempt, with the client's first message for login and secret."""
+
+    service: Service
+    message: bytes  # hostile; auth/scram.py reads it
+    address: str
+    tls: bool
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScramExchange:
+    """What the client is to answer: `challenge` is the server's first message. Good for a minute and one answer."""
+
+    id: str = field(repr=False)
+    challenge: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who logged in: the account whose store is served, and its present address."""
 
@@ -68,6 +87,14 @@ class Granted:
     ticket: bytes = field(repr=False)
     expires: int  # seconds since 1970 UTC: of the ticket, not of the session
     quota: int | None = None  # octets
+
+
+@dataclass(frozen=True, slots=True)
+class ScramGranted:
+    """Signed in; `final` is the server's last message, which the client is to have before it is told of success."""
+
+    granted: Granted
+    final: bytes = field(repr=False)
 
 
 class Reason(StrEnum):
@@ -131,6 +158,17 @@ class Authenticator(Protocol):
 
     async def authenticate(self, attempt: Attempt) -> Granted | Denied:
         """Verify. Raise AuthUnavailable. Takes as long for an unknown login as for a known one."""
+        ...
+
+    async def begin_scram(self, attempt: ScramAttempt) -> ScramExchange | Denied:
+        """Begin a SCRAM exchange (RFC 5802); app passwords alone open this way. Raise AuthUnavailable.
+
+        The challenge for an unknown login looks like any other. Denied: by a policy, before anything is asked.
+        """
+        ...
+
+    async def finish_scram(self, exchange: ScramExchange, response: bytes) -> ScramGranted | Denied:
+        """End it with the client's final message. Raise AuthUnavailable, also when the exchange is over or too old."""
         ...
 
     async def lookup(self, address: str) -> Recipients:

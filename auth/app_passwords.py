@@ -51,6 +51,12 @@ def render(password: AppPassword) -> str:
     return grouped(body + check_symbol(body))
 
 
+def spellings(password: AppPassword) -> tuple[str, str]:
+    """As people type it: what a client hashes itself (SCRAM) cannot be folded here, so both must be known beforehand."""
+    shown = render(password)
+    return shown, shown.replace("-", "")
+
+
 def parse(typed: str) -> AppPassword | None:
     """The app password in what was typed; None when it has not that form, and so must be something else."""
     if len(typed) > _LONGEST_TYPED:

@@ -30,6 +30,9 @@ from .api import (
     Reason,
     Recipients,
     Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
     Service,
     SessionId,
 )
@@ -83,10 +86,7 @@ class SocketAuthenticator:
 
     async def authenticate(self, attempt: Attempt) -> Granted | Denied:
         """Verify. Raise AuthUnavailable, also whenever the revocation stream is down."""
-        if not self._up:
-            await self.start()
-        if not self._up:
-            raise AuthUnavailable("no revocation stream")
+        await self._need_stream()
         answer = await self._call(
             "authenticate",
             service=attempt.service,
@@ -99,6 +99,25 @@ class SocketAuthenticator:
             authzid=attempt.authzid,
         )
         return _understood(_verdict, answer)
+
+    async def begin_scram(self, attempt: ScramAttempt) -> ScramExchange | Denied:
+        """Begin a SCRAM exchange. Raise AuthUnavailable, also whenever the revocation stream is down."""
+        await self._need_stream()
+        answer = await self._call(
+            "scram_begin",
+            service=attempt.service,
+            message=encode(attempt.message),
+            address=attempt.address,
+            tls=attempt.tls,
+            client=attempt.client[:64],
+        )
+        return _understood(_exchange, answer)
+
+    async def finish_scram(self, exchange: ScramExchange, response: bytes) -> ScramGranted | Denied:
+        """End it. Raise AuthUnavailable, also whenever the revocation stream is down."""
+        await self._need_stream()
+        answer = await self._call("scram_finish", exchange=exchange.id, response=encode(response))
+        return _understood(_proven, answer)
 
     async def lookup(self, address: str) -> Recipients:
         """Where mail for `address` goes. Raise AuthUnavailable."""
@@ -118,6 +137,12 @@ class SocketAuthenticator:
     async def may_send(self, session: SessionId, address: str) -> bool:
         """Whether who opened the session may send as this address. Raise AuthUnavailable."""
         return (await self._call("may_send", session=session, address=address)).get("may") is True
+
+    async def _need_stream(self) -> None:
+        if not self._up:
+            await self.start()
+        if not self._up:
+            raise AuthUnavailable("no revocation stream")
 
     async def _call(self, op: str, /, **fields: Any) -> dict[str, Any]:
         return await _call(self._client, op, **fields)
@@ -253,9 +278,26 @@ def _understood(read: Callable[[dict[str, Any]], T], answer: dict[str, Any]) -> 
 
 
 def _verdict(answer: dict[str, Any]) -> Granted | Denied:
-    if (denied := answer.get("denied")) is not None:
-        return Denied(Reason(denied["reason"]), str(denied["reference"]), int(denied.get("retry_after", 0)))
-    granted = answer["granted"]
+    return _denied(answer["denied"]) if "denied" in answer else _granted(answer["granted"])
+
+
+def _exchange(answer: dict[str, Any]) -> ScramExchange | Denied:
+    if "denied" in answer:
+        return _denied(answer["denied"])
+    return ScramExchange(str(answer["exchange"]), decode(answer["challenge"]))
+
+
+def _proven(answer: dict[str, Any]) -> ScramGranted | Denied:
+    if "denied" in answer:
+        return _denied(answer["denied"])
+    return ScramGranted(_granted(answer["granted"]), decode(answer["final"]))
+
+
+def _denied(denied: dict[str, Any]) -> Denied:
+    return Denied(Reason(denied["reason"]), str(denied["reference"]), int(denied.get("retry_after", 0)))
+
+
+def _granted(granted: dict[str, Any]) -> Granted:
     quota = granted.get("quota")
     return Granted(
         Identity(AccountId(granted["account"]), granted["address"], granted.get("name", "")),

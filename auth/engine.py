@@ -18,14 +18,15 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..daemon.log import logger
 from ..storage.api import AccountId, Unavailable
-from . import app_passwords
+from . import app_passwords, scram
 from .accounts import Accounts, new_account_id, open_accounts
 from .addresses import InvalidAddress, domain_of, normalise_address, normalise_domain, without_tag
 from .answers import Answers, Try
@@ -38,23 +39,27 @@ from .api import (
     Reason,
     Recipients,
     Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
     Service,
     SessionId,
 )
-from .app_passwords import AppPassword
+from .app_sign_in import AppSignIn
 from .backends.api import Backend, Entry, Verdict
 from .backends.load import Backends, BackendSettings, open_backend
 from .backends.sqlite import SqliteBackend
 from .directory import NOWHERE, Directory
+from .exchanges import Exchanges, Opened
 from .hashing import BoundedThreads
 from .key_source import KeySource
 from .policies.account_rate import TAG_OCTETS
 from .policies.chain import Chain, PolicySettings
-from .policies.networks import is_within, network_of
+from .policies.networks import network_of
 from .policies.values import Delay, Refuse
 from .recipients import RecipientLookup
 from .references import References
-from .sasl import MAX_LOGIN, MAX_SECRET
+from .sasl import MAX_LOGIN, MAX_SECRET, MalformedResponse
 from .sessions import Sessions, parse_session_id, short_id
 from .tarpit import Tarpit
 from .traces import Traces
@@ -64,7 +69,6 @@ from .verified import Verified
 log = logger("auth")
 
 PASSWORD = CredentialId("password")
-_NOBODYS_MAC = bytes(32)
 _FLUSH_EVERY = 1.0  # seconds
 _PRUNE_EVERY = 600
 
@@ -118,6 +122,7 @@ class Engine:
         self.traces = traces
         self._sessions = Sessions()
         self._verified = Verified(random(32), self._settings.cache_seconds)
+        self._exchanges = Exchanges(random)
         self._tarpit = Tarpit(self._settings.sleepers, self._settings.sleepers_per_net, sleep)
         self._callbacks: list[Callable[[Revocation], None]] = []
         self._own_threads = BoundedThreads(
@@ -171,6 +176,9 @@ class Engine:
             ticket_key=ticket_key,
             ticket_seconds=self._settings.ticket_seconds,
         )
+        self._app_sign_in = AppSignIn(
+            self._accounts, self._answers, self._pepper, passwords_elsewhere=self._backends.passwords_elsewhere
+        )
         self._flusher = loop.create_task(self._keep_flushing())
 
     async def close(self) -> None:
@@ -209,10 +217,45 @@ class Engine:
 
     async def authenticate(self, attempt: Attempt) -> Granted | Denied:
         """Verify. Raise AuthUnavailable."""
+        with self._answering():
+            return await self._authenticate(attempt)
+
+    async def begin_scram(self, attempt: ScramAttempt) -> ScramExchange | Denied:
+        """Begin an exchange for an app password. Raise AuthUnavailable."""
+        with self._answering():
+            try:
+                first = scram.read_client_first(attempt.message)
+                login, authzid = first.login, first.authzid
+            except MalformedResponse:
+                first, login, authzid = None, "", ""
+            claim = Attempt(attempt.service, login, "", attempt.address, attempt.tls, scram.NAME, attempt.client, authzid)
+            one = self._begin(claim)
+            refusal = self._chain.before(one.facts(), one.now)
+            if isinstance(refusal, Refuse):
+                return self._answers.refused(one, refusal)
+            if first is None:
+                return self._answers.denied(one, Reason.CREDENTIALS, "malformed")
+            salt = scram.salt_of(self._pepper, one.subject)
+            challenge = scram.render_server_first(first, salt, self._random(scram.NONCE_OCTETS))
+            return ScramExchange(self._exchanges.open(Opened(claim, one.network, first, challenge), one.now), challenge)
+
+    async def finish_scram(self, exchange: ScramExchange, response: bytes) -> ScramGranted | Denied:
+        """End an exchange; it is gone, whatever comes out. Raise AuthUnavailable, also when there is none."""
+        with self._answering():
+            opened = self._exchanges.take(exchange.id, self._clock())
+            if opened is None:
+                raise AuthUnavailable("no such exchange, or not any more")
+            one = self._begin(opened.attempt)
+            if self._acts_for_another(one):
+                return self._answers.denied(one, Reason.CREDENTIALS, "authzid")
+            return self._app_sign_in.by_proof(one, opened, response)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         if self._flusher is None:
             raise AuthUnavailable("not started")
         try:
-            return await self._authenticate(attempt)
+            yield
         except Unavailable as error:
             log.error("sign-in not possible", reason=str(error))
             raise AuthUnavailable(str(error)) from error
@@ -225,14 +268,18 @@ class Engine:
         if not 0 < len(attempt.secret.encode("utf-8", "surrogatepass")) <= MAX_SECRET or len(attempt.login) > MAX_LOGIN:
             # Empty above all: to a directory server an empty password is an anonymous bind, which succeeds.
             return self._answers.denied(one, Reason.CREDENTIALS, "malformed")
-        if attempt.authzid and attempt.authzid != attempt.login and self._key_form(attempt.authzid) != one.address:
+        if self._acts_for_another(one):
             return self._answers.denied(one, Reason.CREDENTIALS, "authzid")
         password = app_passwords.parse(attempt.secret)
         if password is not None:
-            answer = self._by_app_password(one, password)
+            answer = self._app_sign_in.by_secret(one, password)
             if answer is not None:
                 return answer
         return await self._by_password(one)
+
+    def _acts_for_another(self, one: Try) -> bool:
+        authzid = one.attempt.authzid
+        return bool(authzid) and authzid != one.attempt.login and self._key_form(authzid) != one.address
 
     def _begin(self, attempt: Attempt) -> Try:
         address = self._key_form(attempt.login) if len(attempt.login) <= MAX_LOGIN else None
@@ -247,33 +294,6 @@ class Engine:
             return normalise_address(login)
         except InvalidAddress:
             return None
-
-    # -- by app password
-
-    def _by_app_password(self, one: Try, password: AppPassword) -> Granted | Denied | None:
-        """None: no such app password, and it may be a password of that form."""
-        account = one.account
-        owner = AccountId(one.subject)  # for a login that is none: an id that no row has
-        credential = self._accounts.credential(owner, password.selector)
-        mac = app_passwords.mac(self._pepper, owner, password)
-        right = hmac.compare_digest(mac, credential.mac if credential is not None else _NOBODYS_MAC)
-        if account is None or credential is None or not right:
-            if self._backends.passwords_elsewhere:
-                # Nobody refused a password of that form when it was set: it may be one, for every login alike.
-                return None
-            return self._answers.denied(one, Reason.CREDENTIALS, "app password")
-        name = credential.id
-        if credential.revoked is not None:
-            return self._answers.denied(one, Reason.CREDENTIALS, "revoked", name)
-        if account.suspended is not None:
-            return self._answers.denied(one, Reason.SUSPENDED, "suspended", name)
-        if credential.is_expired(one.now):
-            return self._answers.denied(one, Reason.EXPIRED, "expired", name)
-        if one.attempt.service not in credential.scopes:
-            return self._answers.denied(one, Reason.SCOPE, "scope", name)
-        if not is_within(one.attempt.address, credential.networks):
-            return self._answers.denied(one, Reason.NETWORK, "network", name)
-        return self._answers.granted(one, account, name, credential.scopes, credential)
 
     # -- by password
 

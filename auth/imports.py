@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..storage.api import AccountId
-from . import app_passwords
+from . import app_passwords, scram
 from .accounts import Accounts, new_account_id
 from .addresses import InvalidAddress, domain_of, normalise_address
 from .api import Service
@@ -30,12 +30,15 @@ _MAX_NAME = 200
 @dataclass(slots=True)
 class _Row:
     index: int
+    account: AccountId
     address: str
     name: str
     password: str
     stored: str | None
     second_factor: bool
     groups: list[str] = field(default_factory=list)
+    app_password: app_passwords.AppPassword | None = None
+    scram: bytes = b""
 
 
 class _Refused(Exception):
@@ -81,16 +84,18 @@ class Importer:
             except _Refused as refused:
                 errors.append([index, str(refused)])
         weak = self._hash(good)
+        if app_passwords:
+            self._make_app_passwords(good)
         passwords: dict[str, str] = {}
         with self._accounts.transaction():
             for row in good:
                 if self._directory.is_taken(row.address):  # a group made for a row before it
                     errors.append([row.index, f"{row.address} is there already"])
                     continue
-                account = self._insert(row)
-                self.added.append(account)
-                if app_passwords:
-                    passwords[row.address] = self._new_app_password(account)
+                self._insert(row)
+                self.added.append(row.account)
+                if row.app_password is not None:
+                    passwords[row.address] = self._add_app_password(row, row.app_password)
                 errors.extend([row.index, sentence] for sentence in self._join(row))
         return {"added": len(self.added), "passwords": passwords, "errors": sorted(errors, key=_index), "weak": weak}
 
@@ -120,7 +125,9 @@ class Importer:
         if second_factor not in ("none", "totp"):
             raise _Refused("second_factor is none or totp")
         groups = [word for word in re.split(r"[\s,;]+", values["groups"]) if word]
-        return _Row(index, address, values["name"], password, stored, second_factor == "totp", groups)
+        return _Row(
+            index, new_account_id(self._random(16)), address, values["name"], password, stored, second_factor == "totp", groups
+        )
 
     def _hash(self, rows: list[_Row]) -> int:
         """Hash the clear passwords; answers how many are weak."""
@@ -138,20 +145,30 @@ class Importer:
                 weak += 1
         return weak
 
-    def _insert(self, row: _Row) -> AccountId:
-        account = new_account_id(self._random(16))
+    def _make_app_passwords(self, rows: list[_Row]) -> None:
+        for row in rows:
+            row.app_password = app_passwords.make(self._random(app_passwords.RANDOM_OCTETS))
+
+        def keys(row: _Row) -> bytes:
+            assert row.app_password is not None
+            return scram.make_all_keys(self._pepper, row.account, app_passwords.spellings(row.app_password))
+
+        with ThreadPoolExecutor(2, thread_name_prefix="pbkdf2") as threads:
+            for row, made in zip(rows, threads.map(keys, rows), strict=True):
+                row.scram = made
+
+    def _insert(self, row: _Row) -> None:
         self._directory.add_domain(domain_of(row.address), self._now)
         self._accounts.add(
-            account, row.address, now=self._now, name=row.name, password=row.stored, second_factor=row.second_factor
+            row.account, row.address, now=self._now, name=row.name, password=row.stored, second_factor=row.second_factor
         )
-        return account
 
-    def _new_app_password(self, account: AccountId) -> str:
-        password = app_passwords.make(self._random(app_passwords.RANDOM_OCTETS))
+    def _add_app_password(self, row: _Row, password: app_passwords.AppPassword) -> str:
         self._accounts.add_credential(
-            account,
+            row.account,
             password.selector,
-            app_passwords.mac(self._pepper, account, password),
+            app_passwords.mac(self._pepper, row.account, password),
+            scram=row.scram,
             label="import",
             scopes=Service,
             networks=(),

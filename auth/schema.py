@@ -13,7 +13,7 @@ from ..storage.database import Schema
 
 SCHEMA = Schema(
     "auth",
-    1,
+    2,
     """
     CREATE TABLE domain (name TEXT PRIMARY KEY, created INTEGER NOT NULL) WITHOUT ROWID;
 
@@ -73,6 +73,7 @@ SCHEMA = Schema(
         last_used INTEGER,
         last_service TEXT,
         last_network TEXT,
+        scram BLOB,                                 -- StoredKey, ServerKey for each spelling (scram.py); NULL: none
         UNIQUE (account, selector)
     );
 
@@ -111,4 +112,5 @@ SCHEMA = Schema(
 
     CREATE TABLE deleted (account TEXT PRIMARY KEY, address TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    {1: "ALTER TABLE credential ADD COLUMN scram BLOB"},
 )

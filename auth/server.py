@@ -1,6 +1,7 @@
 """The role `auth`: the verifier and the administration behind Unix sockets (auth-security 2.1; decisions 3 and 4).
 
-    RUN/auth-<role>.sock   authenticate, lookup, may_send, close_session, check_session, subscribe   as the role may
+    RUN/auth-<role>.sock   authenticate, scram_begin, scram_finish, lookup, may_send, close_session, check_session,
+                           subscribe: as the role may
     RUN/admin.sock         every method of Administration, for root and the owner
 
 The socket says who calls; a role signs in to its own services only. Revocations are pushed to all who subscribed, in the
@@ -24,8 +25,20 @@ from ..daemon.log import logger
 from ..daemon.rpc import RpcConnection, RpcRefused, RpcServer
 from .accounts import Accounts, open_accounts
 from .admin import AdminSettings, LocalAdministration
-from .api import AdminError, Administration, Attempt, AuthUnavailable, Denied, Revocation, Service, SessionId
-from .client import encode
+from .api import (
+    AdminError,
+    Administration,
+    Attempt,
+    AuthUnavailable,
+    Denied,
+    Granted,
+    Revocation,
+    ScramAttempt,
+    ScramExchange,
+    Service,
+    SessionId,
+)
+from .client import decode, encode
 from .engine import Engine, EngineSettings
 from .key_source import KeySource
 from .offline import InUse, hold_lock, open_traces
@@ -203,6 +216,14 @@ class AuthServer:
         match op:
             case "authenticate":
                 return await self._authenticate(engine, role, fields)
+            case "scram_begin":
+                return await self._begin_scram(engine, role, fields)
+            case "scram_finish":
+                exchange = ScramExchange(_text(fields, "exchange"), b"")
+                ended = await engine.finish_scram(exchange, _octets(fields, "response"))
+                if isinstance(ended, Denied):
+                    return _fields_of(ended)
+                return {**_fields_of(ended.granted), "final": encode(ended.final)}
             case "lookup" if role in LOOKUPS:
                 found = await engine.lookup(_text(fields, "address"))
                 local = [
@@ -226,15 +247,9 @@ class AuthServer:
                 raise RpcRefused(f"no op {op[:40]!r} on the socket of {role}")
 
     async def _authenticate(self, engine: Engine, role: str, fields: dict[str, Any]) -> dict[str, Any]:
-        try:
-            service = Service(_text(fields, "service"))
-        except ValueError:
-            raise RpcRefused("no such service") from None
-        if service not in SERVICES[role]:
-            raise RpcRefused(f"{role} does not sign in to {service}")
         verdict = await engine.authenticate(
             Attempt(
-                service=service,
+                service=_service(role, fields),
                 login=_text(fields, "login"),
                 secret=_text(fields, "secret"),
                 address=_text(fields, "address"),
@@ -244,22 +259,21 @@ class AuthServer:
                 authzid=_text(fields, "authzid", ""),
             )
         )
-        if isinstance(verdict, Denied):
-            denied = {"reason": verdict.reason, "reference": verdict.reference, "retry_after": verdict.retry_after}
-            return {"denied": denied}
-        return {
-            "granted": {
-                "account": verdict.identity.account,
-                "address": verdict.identity.address,
-                "name": verdict.identity.name,
-                "session": verdict.session,
-                "credential": verdict.credential,
-                "scopes": sorted(verdict.scopes),
-                "ticket": encode(verdict.ticket),
-                "expires": verdict.expires,
-                "quota": verdict.quota,
-            }
-        }
+        return _fields_of(verdict)
+
+    async def _begin_scram(self, engine: Engine, role: str, fields: dict[str, Any]) -> dict[str, Any]:
+        begun = await engine.begin_scram(
+            ScramAttempt(
+                service=_service(role, fields),
+                message=_octets(fields, "message"),
+                address=_text(fields, "address"),
+                tls=fields.get("tls") is True,
+                client=_text(fields, "client", ""),
+            )
+        )
+        if isinstance(begun, Denied):
+            return _fields_of(begun)
+        return {"exchange": begun.id, "challenge": encode(begun.challenge)}
 
     def _push(self, revocation: Revocation) -> None:
         fields = {
@@ -316,6 +330,41 @@ def _fits(value: object, annotation: str) -> bool:
     if isinstance(value, int):
         return "int" in annotation
     return isinstance(value, str) and (annotation == "<class 'str'>" or annotation.startswith("str |"))
+
+
+def _service(role: str, fields: dict[str, Any]) -> Service:
+    try:
+        service = Service(_text(fields, "service"))
+    except ValueError:
+        raise RpcRefused("no such service") from None
+    if service not in SERVICES[role]:
+        raise RpcRefused(f"{role} does not sign in to {service}")
+    return service
+
+
+def _fields_of(verdict: Granted | Denied) -> dict[str, Any]:
+    if isinstance(verdict, Denied):
+        return {"denied": {"reason": verdict.reason, "reference": verdict.reference, "retry_after": verdict.retry_after}}
+    return {
+        "granted": {
+            "account": verdict.identity.account,
+            "address": verdict.identity.address,
+            "name": verdict.identity.name,
+            "session": verdict.session,
+            "credential": verdict.credential,
+            "scopes": sorted(verdict.scopes),
+            "ticket": encode(verdict.ticket),
+            "expires": verdict.expires,
+            "quota": verdict.quota,
+        }
+    }
+
+
+def _octets(fields: dict[str, Any], name: str) -> bytes:
+    try:
+        return decode(_text(fields, name))
+    except ValueError:
+        raise RpcRefused(f"{name}: base64") from None
 
 
 def _text(fields: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -1,5 +1,6 @@
 """auth.db: what is written stays, what must be unique is."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +183,31 @@ def test_a_failed_transaction_leaves_nothing(accounts: Accounts) -> None:
     found = accounts.by_id(MARIE)
     assert found is not None
     assert found.suspended is None
+
+
+def test_a_database_of_before_comes_forward(tmp_path: Path) -> None:
+    """Version 1 had no keys for SCRAM: its app passwords keep working, and have none."""
+    path = tmp_path / "old.db"
+    with contextlib.closing(open_accounts(path)) as made:
+        with made.transaction():
+            Directory(made.connection).add_domain("ecole.example", NOW)
+            made.add(MARIE, "marie@ecole.example", now=NOW)
+        add_credential(made)
+        tables = made.connection.execute("SELECT name FROM pragma_table_info('credential') ORDER BY name").fetchall()
+        made.connection.execute("ALTER TABLE credential DROP COLUMN scram")
+        made.connection.execute("UPDATE schema SET version = 1")
+    with contextlib.closing(open_accounts(path)) as opened:
+        assert opened.connection.execute("SELECT version FROM schema WHERE part = 'auth'").get == 2
+        assert tables == opened.connection.execute("SELECT name FROM pragma_table_info('credential') ORDER BY name").fetchall()
+        assert len(opened.credentials(MARIE)) == 1
+        assert opened.scram_keys(MARIE) == []
+
+
+def test_keys_of_live_app_passwords_come_first(accounts: Accounts) -> None:
+    rows = [add_credential(accounts, selector=f"sel{number}", scram=bytes([number]) * 64) for number in range(4)]
+    add_credential(accounts, selector="none")
+    with accounts.transaction():
+        accounts.revoke(rows[3], "lost", NOW)
+    assert [selector for selector, _ in accounts.scram_keys(MARIE)] == ["sel2", "sel1", "sel0", "sel3"]
+    assert accounts.scram_keys(MARIE, limit=1) == [("sel2", bytes([2]) * 64)]
+    assert accounts.scram_keys(AccountId("paul-id")) == []

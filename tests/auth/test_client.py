@@ -17,6 +17,9 @@ from preau.auth.api import (
     Reason,
     Recipients,
     Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
     Service,
     SessionId,
 )
@@ -275,5 +278,62 @@ def test_may_send(tmp_path: Path, answer: dict[str, Any], may: bool) -> None:
         await fake.up()
         assert await client.may_send(SessionId("s1"), "anne@example.com") is may
         assert fake.asked[-1] == ("may_send", {"session": "s1", "address": "anne@example.com"})
+
+    run(tmp_path, test)
+
+
+SCRAM = ScramAttempt(Service.IMAP, b"n,,n=anne,r=abc", "192.0.2.1", True, "x" * 500)
+DENIED = {"reason": "credentials", "reference": "7K2F", "retry_after": 0}
+
+
+def test_a_proof_goes_there_and_back(tmp_path: Path) -> None:
+    async def test(fake: FakeAuth, client: SocketAuthenticator) -> None:
+        fake.answers["scram_begin"] = {"exchange": "e1", "challenge": base64.b64encode(b"r=abcd").decode()}
+        fake.answers["scram_finish"] = {"granted": GRANTED, "final": base64.b64encode(b"v=AAAA").decode()}
+        await fake.up()
+        begun = await client.begin_scram(SCRAM)
+        assert begun == ScramExchange("e1", b"r=abcd")
+        assert fake.asked[-1][1] == {
+            "service": "imap",
+            "message": base64.b64encode(SCRAM.message).decode(),
+            "address": "192.0.2.1",
+            "tls": True,
+            "client": "x" * 64,
+        }
+        assert isinstance(begun, ScramExchange)
+        ended = await client.finish_scram(begun, b"c=biws")
+        assert fake.asked[-1] == ("scram_finish", {"exchange": "e1", "response": base64.b64encode(b"c=biws").decode()})
+        assert isinstance(ended, ScramGranted)
+        assert (ended.final, ended.granted.session) == (b"v=AAAA", "s1")
+        fake.answers["scram_begin"] = fake.answers["scram_finish"] = {"denied": DENIED}
+        assert await client.begin_scram(SCRAM) == Denied(Reason.CREDENTIALS, "7K2F")
+        assert await client.finish_scram(begun, b"c=biws") == Denied(Reason.CREDENTIALS, "7K2F")
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"exchange": "e1"}, {"exchange": "e1", "challenge": "&"}, {"granted": GRANTED}, {"granted": {}, "final": ""}],
+)
+def test_answers_to_a_proof_that_are_none(tmp_path: Path, answer: dict[str, Any]) -> None:
+    async def test(fake: FakeAuth, client: SocketAuthenticator) -> None:
+        fake.answers["scram_begin"] = fake.answers["scram_finish"] = answer
+        await fake.up()
+        if "challenge" not in answer or answer["challenge"] == "&":
+            with pytest.raises(AuthUnavailable):
+                await client.begin_scram(SCRAM)
+        with pytest.raises(AuthUnavailable):
+            await client.finish_scram(ScramExchange("e1", b""), b"")
+
+    run(tmp_path, test)
+
+
+def test_no_proof_without_the_revocation_stream(tmp_path: Path) -> None:
+    async def test(fake: FakeAuth, client: SocketAuthenticator) -> None:
+        with pytest.raises(AuthUnavailable, match="stream"):
+            await client.begin_scram(SCRAM)
+        with pytest.raises(AuthUnavailable, match="stream"):
+            await client.finish_scram(ScramExchange("e1", b""), b"")
 
     run(tmp_path, test)

@@ -10,9 +10,20 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from scramp import ScramClient
 
 from auth_bench import PASSWORD, FakeKeySource, attempt
-from preau.auth.api import AuthUnavailable, Denied, Granted, Revocation, Service
+from preau.auth.api import (
+    AuthUnavailable,
+    Denied,
+    Granted,
+    Reason,
+    Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
+    Service,
+)
 from preau.auth.client import SocketAuthenticator
 from preau.auth.engine import EngineSettings
 from preau.auth.offline import InUse, hold_lock
@@ -154,6 +165,39 @@ def test_lookups_are_for_those_who_move_mail(folder: Path) -> None:
                 assert found.served is True
             with pytest.raises(AuthUnavailable, match="no op"):
                 await (await served.authenticator("imap")).lookup(MARIE)
+
+    asyncio.run(scenario())
+
+
+def test_proving_an_app_password_through_the_socket(folder: Path) -> None:
+    async def scenario() -> None:
+        async with serving(folder) as served:
+            phone = await add_marie(served)
+            imap = await served.authenticator("imap")
+            for secret, right in ((phone, True), (phone[:-1], False)):
+                client = ScramClient(["SCRAM-SHA-256"], MARIE, secret)
+                message = client.get_client_first().encode()
+                begun = await imap.begin_scram(ScramAttempt(Service.IMAP, message, "192.0.2.7", True))
+                assert isinstance(begun, ScramExchange)
+                client.set_server_first(begun.challenge.decode())
+                final = client.get_client_final().encode()
+                ended = await imap.finish_scram(begun, final)
+                if right:
+                    assert isinstance(ended, ScramGranted)
+                    client.set_server_final(ended.final.decode())
+                    assert ended.granted.identity.address == MARIE
+                    assert await imap.check_session(ended.granted.session)
+                else:
+                    assert isinstance(ended, Denied)
+                with pytest.raises(AuthUnavailable, match="exchange"):
+                    await imap.finish_scram(begun, final)
+            refused = await imap.begin_scram(ScramAttempt(Service.IMAP, message, "192.0.2.7", False))
+            assert isinstance(refused, Denied)
+            assert refused.reason is Reason.CLEARTEXT
+            with pytest.raises(AuthUnavailable, match="does not sign in"):
+                await imap.begin_scram(ScramAttempt(Service.SMTP, message, "192.0.2.7", True))
+            with pytest.raises(RpcRefused, match="base64"):
+                await served.client("auth-imap").call("scram_finish", exchange="x", response="&")
 
     asyncio.run(scenario())
 

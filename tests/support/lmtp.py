@@ -19,6 +19,7 @@ from preau.smtp.delivery import DeliveryServer, DeliverySettings
 from preau.storage.api import AccountId, AccountKeys, Store
 from preau.storage.memory import MemoryStore
 from preau.storage.paths import render_account_id
+from scram_fake import NoScram
 
 ANNE, BOB, CARL = (render_account_id(bytes([n]) * 16) for n in (1, 2, 3))
 UNKNOWN = Recipients((), ())
@@ -28,7 +29,7 @@ def local(account: AccountId, address: str, quota: int | None = None, accepts: b
     return LocalRecipient(account, address, quota, accepts)
 
 
-class FakeAuth:
+class FakeAuth(NoScram):
     """Knows anne@, bob@, carl@ and what a test adds."""
 
     def __init__(self) -> None:

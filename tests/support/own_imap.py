@@ -34,6 +34,7 @@ from preau.daemon.tls import ServerTls
 from preau.imap.server import ImapServer, ImapSettings
 from preau.storage.api import AccountId, AccountKeys, ChangeBus, Store
 from preau.storage.memory import MemoryBus, MemoryStore
+from scram_fake import OneScram
 
 PASSWORD = "secret"
 
@@ -43,13 +44,14 @@ def account_of(login: str) -> AccountId:
     return AccountId(base64.b32encode(hashlib.sha256(login.encode()).digest()[:16]).decode("ascii").rstrip("=").lower())
 
 
-class OnePassword:
+class OnePassword(OneScram):
     """An Authenticator for whom every login exists and PASSWORD opens it; its ticket is the account's id."""
 
     connected = True
 
     def __init__(self) -> None:
         """Nobody listens for revocations yet."""
+        super().__init__()
         self.callbacks: list[Callable[[Revocation], None]] = []
         self.closed: list[SessionId] = []
         self._count = 0
