@@ -6,9 +6,21 @@ are auth/refusals.py's; the dialog of AUTH is service.py's. Never keeps a secret
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..auth.api import Attempt, Authenticator, AuthUnavailable, Denied, Granted, Reason, Revocation, Service
+from ..auth.api import (
+    Attempt,
+    Authenticator,
+    AuthUnavailable,
+    Denied,
+    Granted,
+    Reason,
+    Revocation,
+    ScramAttempt,
+    ScramExchange,
+    Service,
+)
 from ..auth.refusals import Refusal, Refusals
 from ..auth.sasl import Credentials
 from ..daemon.log import logger
@@ -20,6 +32,22 @@ if TYPE_CHECKING:
 log = logger("smtp")
 
 _LONGEST_PAUSE = 10.0  # seconds between two questions to an `auth` that does not answer
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """It did. `final`: what SCRAM has the client hear before it is told."""
+
+    granted: Granted
+    final: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSignedIn:
+    """It did not: the reply, and whether it counts as a failed try."""
+
+    reply: Reply
+    counts: bool = False
 
 
 class Authentication:
@@ -35,21 +63,76 @@ class Authentication:
         self._tasks: set[asyncio.Task[None]] = set()
         authenticator.on_revoke(self._revoked)
 
-    async def sign_in(self, session: "ServiceSession", credentials: Credentials) -> tuple[Granted | None, Reply, bool]:
-        """Verify: what was granted, the reply, and whether a refusal counts as a failed try. Never raises for a neighbour."""
+    async def sign_in(self, session: "ServiceSession", credentials: Credentials) -> SignedIn | NotSignedIn:
+        """Verify a password. Never raises for a neighbour that is not there."""
+        attempt = Attempt(
+            Service.SMTP,
+            credentials.login,
+            credentials.secret,
+            session.peer,
+            bool(session.tls),
+            credentials.mechanism,
+            session.client,
+            credentials.authzid,
+        )
+        return await self._admit(session, self._verify(attempt), credentials.mechanism)
+
+    async def begin_scram(self, session: "ServiceSession", message: bytes) -> ScramExchange | NotSignedIn:
+        """Begin an exchange of SCRAM-SHA-256 with the client's first message. Never raises for a neighbour."""
+        try:
+            opened = await self._authenticator.begin_scram(
+                ScramAttempt(Service.SMTP, message, session.peer, bool(session.tls), session.client)
+            )
+        except AuthUnavailable as error:
+            return self._unavailable(session, str(error))
+        return self._denied(session, opened) if isinstance(opened, Denied) else opened
+
+    async def finish_scram(self, session: "ServiceSession", exchange: ScramExchange, response: bytes) -> SignedIn | NotSignedIn:
+        """End it with the client's final message. Never raises for a neighbour."""
+        return await self._admit(session, self._prove(exchange, response), "SCRAM-SHA-256")
+
+    async def _verify(self, attempt: Attempt) -> SignedIn | Denied:
+        answer = await self._authenticator.authenticate(attempt)
+        return answer if isinstance(answer, Denied) else SignedIn(answer)
+
+    async def _prove(self, exchange: ScramExchange, response: bytes) -> SignedIn | Denied:
+        answer = await self._authenticator.finish_scram(exchange, response)
+        return answer if isinstance(answer, Denied) else SignedIn(answer.granted, answer.final)
+
+    async def _admit(
+        self, session: "ServiceSession", asking: Coroutine[Any, Any, SignedIn | Denied], mechanism: str
+    ) -> SignedIn | NotSignedIn:
         heard = self._heard.setdefault(session, [])
         try:
-            granted, reply, counts = await self._verify(session, credentials)
+            # Without the stream of revocations a session could not be ended when it must: no new ones.
+            if not self._authenticator.connected:
+                asking.close()
+                return self._unavailable(session, "the authenticator is not connected")
+            answer = await asking
+        except AuthUnavailable as error:
+            return self._unavailable(session, str(error))
         finally:
             self._heard.pop(session, None)
-        if granted is not None:
-            self._live[session] = granted
-            for revocation in heard:
-                self._carry_out(revocation, (session,))
-        return granted, reply, counts
+        if isinstance(answer, Denied):
+            return self._denied(session, answer)
+        granted = answer.granted
+        log.info(
+            "login",
+            account=granted.identity.account,
+            session=granted.session,
+            credential=granted.credential,
+            peer=session.peer,
+            tls=session.tls,
+            mechanism=mechanism,
+            client=session.client,
+        )
+        self._live[session] = granted
+        for revocation in heard:
+            self._carry_out(revocation, (session,))
+        return answer
 
     def signed_off(self, session: "ServiceSession") -> None:
-        """The connection of a session is over."""
+        """The connection of a session is over, or its client took back that it signed in."""
         granted = self._live.pop(session, None)
         if granted is not None:
             self._spawn(self._authenticator.close_session(granted.session))
@@ -61,42 +144,13 @@ class Authentication:
             for task in late:
                 task.cancel()
 
-    async def _verify(self, session: "ServiceSession", credentials: Credentials) -> tuple[Granted | None, Reply, bool]:
-        # Without the stream of revocations a session could not be ended when it must: no new ones.
-        if not self._authenticator.connected:
-            return self._unavailable(session, "the authenticator is not connected")
-        try:
-            answer = await self._authenticator.authenticate(
-                Attempt(
-                    Service.SMTP,
-                    credentials.login,
-                    credentials.secret,
-                    session.peer,
-                    bool(session.tls),
-                    credentials.mechanism,
-                    session.client,
-                    credentials.authzid,
-                )
-            )
-        except AuthUnavailable as error:
-            return self._unavailable(session, str(error))
-        if isinstance(answer, Denied):
-            log.info("login refused", peer=session.peer, reason=answer.reason.value, reference=answer.reference)
-            return None, as_reply(self.refusals.denied(answer)), answer.reason is not Reason.LOCKED
-        log.info(
-            "login",
-            account=answer.identity.account,
-            session=answer.session,
-            credential=answer.credential,
-            peer=session.peer,
-            tls=session.tls,
-            client=session.client,
-        )
-        return answer, Reply(235, "2.7.0", "ok"), False
+    def _denied(self, session: "ServiceSession", denied: Denied) -> NotSignedIn:
+        log.info("login refused", peer=session.peer, reason=denied.reason.value, reference=denied.reference)
+        return NotSignedIn(as_reply(self.refusals.denied(denied)), counts=denied.reason is not Reason.LOCKED)
 
-    def _unavailable(self, session: "ServiceSession", why: str) -> tuple[None, Reply, bool]:
+    def _unavailable(self, session: "ServiceSession", why: str) -> NotSignedIn:
         log.warning("login unavailable", peer=session.peer, why=why)
-        return None, as_reply(self.refusals.unavailable()), False
+        return NotSignedIn(as_reply(self.refusals.unavailable()))
 
     # -- revocations
 

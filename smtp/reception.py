@@ -31,7 +31,7 @@ class Reception(Intake):
         session = self.session
         only = next(iter(self.recipients.values())).address if len(self.recipients) == 1 else ""
         return render_received(
-            client=session.client,
+            client=session.client if session.client.isascii() or self.mail.smtputf8 else "",
             peer=session.peer,
             host=self.around.settings.hostname,
             protocol=self._protocol(),

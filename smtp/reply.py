@@ -68,6 +68,7 @@ NOT_SMTP = Reply(421, "4.7.0", "this is SMTP, closing")
 NO_EXPN = Reply(502, "5.5.1", "lists are not shown here")
 
 SIGN_IN_FIRST = Reply(530, "5.7.0", "authentification necessaire / sign in first")
+SIGNED_IN = Reply(235, "2.7.0", "ok")
 NO_SIGN_IN_HERE = Reply(502, "5.5.1", "pas d'authentification sur ce port, prenez le 465 / no sign-in here, use port 465")
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", "no such mechanism")
 AUTH_CANCELLED = Reply(501, "5.7.0", "cancelled")

@@ -66,6 +66,7 @@ class SmtpSettings:
     handshake_seconds: float = 30.0
     login_seconds: float = 120.0  # from the greeting to signed in
     failed_logins: int = 5
+    scram: bool = False  # offer SCRAM-SHA-256, which opens with app passwords alone
     banner_seconds: float = 0.0  # of silence on port 25 before the greeting: who speaks first is no mail server
     delivery_socket: Path | None = None  # who is asked whether a mailbox is full; None: nobody
     threads: int = 8  # for disk work
@@ -177,6 +178,7 @@ class SmtpServer:
             handshake_seconds=settings.handshake_seconds,
             login_seconds=settings.login_seconds,
             failed_logins=settings.failed_logins,
+            scram=settings.scram,
             banner_seconds=0.0 if mode.signs_in else settings.banner_seconds,
         )
         loop = asyncio.get_running_loop()

@@ -34,7 +34,7 @@ from ..auth.sasl import (
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
 from . import reply as replies
-from .authentication import Authentication, as_reply
+from .authentication import Authentication, NotSignedIn, SignedIn, as_reply
 from .commands import Auth, Command, Hello, Mail, Rcpt, Simple
 from .connection import Ended, Expelled, Slow
 from .modes import Handler, Mode, SessionLimits
@@ -47,6 +47,9 @@ log = logger("smtp")
 
 # First words of other protocols, which a browser can be made to say here.
 _NOT_SMTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"PATCH", b"CONNECT", b"HOST:"})
+
+
+_SCRAM = "SCRAM-SHA-256"
 
 
 class ServiceHandler(Handler, Protocol):
@@ -76,6 +79,7 @@ class ServiceSettings:
     handshake_seconds: float = 30.0
     login_seconds: float = 120.0  # from the greeting to signed in
     failed_logins: int = 5
+    scram: bool = False  # offer SCRAM-SHA-256
     banner_seconds: float = 0.0
 
 
@@ -173,7 +177,8 @@ class ServiceSession(SmtpSession):
         if self._may_start_tls:
             keywords += ("STARTTLS",)
         if self._may_say_password and self.granted is None:
-            keywords += (f"AUTH {' '.join(MECHANISMS)}",)
+            scram = (_SCRAM,) if self.settings.scram else ()
+            keywords += (f"AUTH {' '.join((*scram, *MECHANISMS))}",)
         return keywords
 
     @property
@@ -241,8 +246,8 @@ class ServiceSession(SmtpSession):
         await super()._handle_command(mail)
 
     def _count_refused_recipient(self) -> None:
-        # Who guesses addresses is cut off; a list with a few dead ones is not.
-        if self._last_recipient_code >= 500:
+        # Who guesses addresses is cut off; somebody of ours with an old list is not, nor a list with a few dead ones.
+        if self.granted is None and self._last_recipient_code >= 500:
             self._errors += 1
             if self._errors >= self.limits.errors:
                 self._say(replies.TOO_MANY_ERRORS)
@@ -258,19 +263,21 @@ class ServiceSession(SmtpSession):
         if not self._may_say_password:
             raise Refused(as_reply(self._authentication.refusals.cleartext()))
         try:
-            credentials = await self._exchange(auth)
+            if auth.mechanism == _SCRAM and self.settings.scram:
+                outcome = await self._exchange_scram(auth)
+            else:
+                outcome = await self._authentication.sign_in(self, await self._exchange(auth))
         except Cancelled:
             raise Refused(replies.AUTH_CANCELLED) from None
         except MalformedResponse:
             raise Refused(replies.AUTH_MALFORMED) from None
-        granted, reply, counts = await self._authentication.sign_in(self, credentials)
-        del credentials
-        self._say(reply)
-        if granted is not None:
-            self.granted = granted
+        if isinstance(outcome, SignedIn):
+            self.granted = outcome.granted
             self._service.signed_in(self)
+            self._say(replies.SIGNED_IN)
             return
-        self._failed_logins += counts
+        self._say(outcome.reply)
+        self._failed_logins += outcome.counts
         if self._failed_logins >= self.settings.failed_logins:
             raise Expelled(as_reply(self._authentication.refusals.too_many()))
 
@@ -279,19 +286,37 @@ class ServiceSession(SmtpSession):
         if mechanism is None:
             raise Refused(replies.UNKNOWN_MECHANISM)
         response = None if auth.initial is None else decode_response(auth.initial)
-        while True:
-            step = mechanism.receive(response)
-            if isinstance(step, Credentials):
-                return step
-            self._say(Reply(334, "", encode_challenge(step.data).decode("ascii")))
-            self._deadline = self._latest(self.limits.command_seconds)
-            while (line := self._take_line()) is None:
-                await self._more()
-            if len(line) > MAX_RESPONSE + 2:
-                raise Refused(replies.AUTH_TOO_LONG)
-            if not line.endswith(b"\r\n"):
-                raise MalformedResponse("no CR LF")
-            response = decode_response(line[:-2])
+        while not isinstance(step := mechanism.receive(response), Credentials):
+            response = await self._challenge(step.data)
+        return step
+
+    async def _exchange_scram(self, auth: Auth) -> SignedIn | NotSignedIn:
+        first = decode_response(auth.initial) if auth.initial is not None else await self._challenge(b"")
+        opened = await self._authentication.begin_scram(self, first)
+        if isinstance(opened, NotSignedIn):
+            return opened
+        outcome = await self._authentication.finish_scram(self, opened, await self._challenge(opened.challenge))
+        if isinstance(outcome, SignedIn):
+            # RFC 4954 section 4: SMTP has no place for data with its success. The client may not like what it hears.
+            try:
+                if await self._challenge(outcome.final):
+                    raise MalformedResponse("nothing is left to be said")
+            except MalformedResponse:
+                self._authentication.signed_off(self)
+                raise
+        return outcome
+
+    async def _challenge(self, data: bytes) -> bytes:
+        """Ask and wait: the decoded response. Raise MalformedResponse, Refused, Slow, Ended, Expelled."""
+        self._say(Reply(334, "", encode_challenge(data).decode("ascii")))
+        self._deadline = self._latest(self.limits.command_seconds)
+        while (line := self._take_line()) is None:
+            await self._more()
+        if len(line) > MAX_RESPONSE + 2:
+            raise Refused(replies.AUTH_TOO_LONG)
+        if not line.endswith(b"\r\n"):
+            raise MalformedResponse("no CR LF")
+        return decode_response(line[:-2])
 
 
 def _is_loopback(peer: str) -> bool:

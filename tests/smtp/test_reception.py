@@ -288,3 +288,15 @@ def test_nothing_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert max(pieces) <= 600_000
 
     run(tmp_path, test, settings)
+
+
+def test_a_name_that_only_smtputf8_can_carry_is_left_out_without_it(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect()
+        await client.reply()
+        assert (await client.ask("EHLO hôte.example")).startswith("250")
+        assert (await client.send(MESSAGE, "anne@ecole.example", sender="")).startswith("250")
+        ((_, message),) = world.queued()
+        assert message.startswith(b"Received: from unknown ([127.0.0.1])\r\n")
+
+    run(tmp_path, test)

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import ssl
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import pytest
 
 from lmtp import until
 from own_imap import make_certificate
-from own_smtp import ANNE, BOB, LIMITS, PASSWORD, Client, World, b64, plain, run
-from preau.auth.api import Attempt, CredentialId, Denied, Reason, Revocation, Service, SessionId
+from own_smtp import ANNE, BOB, LIMITS, PASSWORD, Client, World, b64, plain, run, scram_proof
+from preau.auth.api import Attempt, AuthUnavailable, CredentialId, Denied, Reason, Revocation, Service, SessionId
 from preau.auth.sasl import MAX_LINE
 from preau.daemon.listener import Listener, bind_tcp
 from preau.smtp.server import SmtpSettings
@@ -131,6 +132,85 @@ def test_auth(tmp_path: Path, lines: list[str], answers: list[str]) -> None:
         assert (await client.ask("MAIL FROM:<>")).startswith("250" if signed_in else "530")
 
     run(tmp_path, test)
+
+
+BARE = b"n=anne@ecole.example,r=theirs"
+
+
+async def scram(client: Client, password: str, *, initial: bool = True, ending: str = "") -> list[str]:
+    """What is answered to a SCRAM-SHA-256 of somebody; stops where it is refused."""
+    first = base64.b64encode(b"n,," + BARE).decode()
+    answers = []
+    if initial:
+        answers.append(await client.ask(f"AUTH scram-sha-256 {first}"))
+    else:
+        answers += [await client.ask("AUTH SCRAM-SHA-256"), await client.ask(first)]
+    challenge = base64.b64decode(answers[-1][4:])
+    final, signature = scram_proof(password, BARE, challenge)
+    answers.append(await client.ask(base64.b64encode(final)))
+    if answers[-1].startswith("334 "):
+        assert base64.b64decode(answers[-1][4:]) == signature
+        answers.append(await client.ask(ending))
+    return [each[:3] for each in answers]
+
+
+@pytest.mark.parametrize("initial", [True, False], ids=["initial response", "asked for"])
+def test_scram_proves_both_sides(tmp_path: Path, initial: bool) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect("submission")
+        assert "AUTH SCRAM-SHA-256 PLAIN LOGIN" in await client.ehlo()
+        asked = [] if initial else ["334"]
+        assert await scram(client, "wrong", initial=initial) == [*asked, "334", "535"]
+        assert await scram(client, PASSWORD, initial=initial) == [*asked, "334", "334", "235"]
+        assert (await client.send(MESSAGE, "bob@ecole.example")).startswith("250")
+        assert world.auth.attempts == []
+        assert {(each.address, each.tls, each.client) for each in world.auth.scram_attempts} == {
+            ("127.0.0.1", False, "client.example")
+        }
+
+    run(tmp_path, test, settings(plaintext_ok=True, scram=True))
+
+
+@pytest.mark.parametrize("ending", ["*", "eA==", "not base64"])
+def test_who_does_not_like_our_proof_is_not_signed_in(tmp_path: Path, ending: str) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect("submission")
+        await client.ehlo()
+        assert await scram(client, PASSWORD, ending=ending) == ["334", "334", "501"]
+        assert (await client.ask("MAIL FROM:<>")).startswith("530")
+        await until(lambda: world.auth.closed == ["s1"])
+        assert await scram(client, PASSWORD) == ["334", "334", "235"]
+
+    run(tmp_path, test, settings(plaintext_ok=True, scram=True))
+
+
+def test_scram_is_not_there_unless_it_is_offered(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect("submission")
+        assert "SCRAM" not in await client.ehlo()
+        assert (await client.ask("AUTH SCRAM-SHA-256")).startswith("504 5.5.4")
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("where", ["no stream", "begin", "finish"])
+def test_scram_without_auth_is_temporary(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: object) -> None:
+        raise AuthUnavailable("gone")
+
+    async def test(world: World) -> None:
+        client = await world.connect("submission")
+        await client.ehlo()
+        if where == "no stream":
+            world.auth.connected = False
+        else:
+            monkeypatch.setattr(world.auth, f"{where}_scram", gone)
+        answer = await client.ask(f"AUTH SCRAM-SHA-256 {base64.b64encode(b'n,,' + BARE).decode()}")
+        if where != "begin":
+            answer = await client.ask(base64.b64encode(scram_proof(PASSWORD, BARE, base64.b64decode(answer[4:]))[0]))
+        assert answer.startswith("454 4.7.0")
+
+    run(tmp_path, test, settings(plaintext_ok=True, scram=True))
 
 
 def test_no_auth_within_a_transaction(tmp_path: Path) -> None:

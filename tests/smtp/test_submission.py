@@ -213,3 +213,14 @@ def test_a_message_by_bdat_is_edited_too(tmp_path: Path) -> None:
         assert after_received(await only(world)) == OWN + BODY
 
     run(tmp_path, test)
+
+
+def test_an_old_list_of_ours_is_not_cut_off(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        client = await world.signed_in()
+        await client.ask("MAIL FROM:<anne@ecole.example>")
+        for n in range(30):
+            assert (await client.ask(f"RCPT TO:<gone{n}@ecole.example>")).startswith("550 5.1.1")
+        assert (await client.ask("RCPT TO:<bob@ecole.example>")).startswith("250")
+
+    run(tmp_path, test)

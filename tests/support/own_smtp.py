@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +25,9 @@ from preau.auth.api import (
     Reason,
     Recipients,
     Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
     Service,
     SessionId,
 )
@@ -42,6 +47,7 @@ PEOPLE = {
 }
 ANNE, BOB = PEOPLE["anne@ecole.example"], PEOPLE["bob@ecole.example"]
 SECRET = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+SALT = b"salt of the house"
 LIMITS = SessionLimits(message_size=100_000)
 
 
@@ -60,6 +66,7 @@ class FakeAuth:
         self.connected = True
         self.tells_domains = True
         self.attempts: list[Attempt] = []
+        self.scram_attempts: list[ScramAttempt] = []
         self.verdict: Callable[[Attempt], Granted | Denied] | None = None
         self.live: dict[SessionId, tuple[AccountId, str]] = {}
         self.closed: list[SessionId] = []
@@ -72,15 +79,32 @@ class FakeAuth:
         await asyncio.sleep(0)
         if self.verdict is not None:
             return self.verdict(attempt)
-        account = PEOPLE.get(attempt.login.casefold())
-        if account is None or attempt.secret != PASSWORD:
+        return self._granted(attempt.login) if attempt.secret == PASSWORD else Denied(Reason.CREDENTIALS, "REF123")
+
+    def _granted(self, login: str) -> Granted | Denied:
+        address = login.casefold()
+        account = PEOPLE.get(address)
+        if account is None:
             return Denied(Reason.CREDENTIALS, "REF123")
         self._count += 1
         session = SessionId(f"s{self._count}")
-        self.live[session] = account, attempt.login.casefold()
-        return Granted(
-            Identity(account, attempt.login.casefold()), session, CredentialId("app:1"), frozenset({Service.SMTP}), b"t", 2**31
-        )
+        self.live[session] = account, address
+        return Granted(Identity(account, address), session, CredentialId("app:1"), frozenset({Service.SMTP}), b"t", 2**31)
+
+    async def begin_scram(self, attempt: ScramAttempt) -> ScramExchange | Denied:
+        self.scram_attempts.append(attempt)
+        bare = attempt.message.removeprefix(b"n,,")
+        nonce = bare.partition(b",r=")[2]
+        challenge = b"r=" + nonce + b"ours,s=" + base64.b64encode(SALT) + b",i=4096"
+        return ScramExchange((bare + b"|" + challenge).decode(), challenge)
+
+    async def finish_scram(self, exchange: ScramExchange, response: bytes) -> ScramGranted | Denied:
+        bare, _, challenge = exchange.id.encode().partition(b"|")
+        expected, signature = scram_proof(PASSWORD, bare, challenge)
+        if response != expected:
+            return Denied(Reason.CREDENTIALS, "REF123")
+        granted = self._granted(bare.removeprefix(b"n=").partition(b",")[0].decode())
+        return granted if isinstance(granted, Denied) else ScramGranted(granted, signature)
 
     async def lookup(self, address: str) -> Recipients:
         local, _, domain = address.casefold().rpartition("@")
@@ -153,6 +177,23 @@ def plain(login: str, password: str, authzid: str = "") -> str:
 def b64(text: str) -> str:
     """A response of LOGIN."""
     return base64.b64encode(text.encode()).decode()
+
+
+def scram_proof(password: str, bare: bytes, challenge: bytes) -> tuple[bytes, bytes]:
+    """RFC 5802 section 3, by hand: the client's final message, and the server's that answers it."""
+
+    def mac(key: bytes, data: bytes) -> bytes:
+        return hmac.digest(key, data, "sha256")
+
+    nonce = challenge.partition(b",")[0]
+    without_proof = b"c=biws," + nonce
+    message = b",".join((bare, challenge, without_proof))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), SALT, 4096)
+    client_key = mac(salted, b"Client Key")
+    signature = mac(hashlib.sha256(client_key).digest(), message)
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    final = b"v=" + base64.b64encode(mac(mac(salted, b"Server Key"), message))
+    return without_proof + b",p=" + base64.b64encode(proof), final
 
 
 class World:
