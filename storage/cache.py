@@ -1,7 +1,8 @@
 """cache.db: what FETCH asks for, rendered at delivery (never needed, made again from the files when it is not there).
 
-`r` is b"ENVELOPE (...) BODYSTRUCTURE (...)" exactly as IMAP sends it, `envlen` the length of its first half. `s` holds the
-header fields that clients ask for, octet by octet as they stand in the message:
+`r` is b"ENVELOPE (...) BODYSTRUCTURE (...)" exactly as IMAP sends it, `envlen` the length of its first half. `s`, in a table of
+its own so that a FETCH of envelopes need not read past it, holds the header fields that clients ask for, octet by octet as
+they stand in the message:
 
     key NUL field NUL field ... NUL CRLF
 
@@ -26,26 +27,26 @@ from .api import Unavailable
 from .database import DamagedDatabase, NewerSchema, Schema, open_database, translated
 from .index_reader import IndexReader
 
-CACHE_SCHEMA = Schema(
-    name="cache",
-    version=1,
-    script="""
+_TABLES = """
 CREATE TABLE cache (
     id INTEGER PRIMARY KEY,       -- as msg.id in index.db
     sent INTEGER,                 -- days since 1970 of the Date field, in its own zone; NULL: no such date
     envlen INTEGER NOT NULL,
-    r BLOB NOT NULL,
-    s BLOB
+    r BLOB NOT NULL
 );
-""",
-)
+CREATE TABLE slots (
+    id INTEGER PRIMARY KEY,
+    s BLOB                        -- NULL: the fields must be read from the file
+);
+"""
 
-# Who asks: Thunderbird (all of the first three lines), Outlook, K-9, iOS and macOS Mail, (neo)mutt, Delta Chat. Not here:
-# Received, DKIM-Signature, Authentication-Results. Few ask for them, and they would more than double the table that each
-# FETCH of envelopes reads through.
+CACHE_SCHEMA = Schema(name="cache", version=2, script=_TABLES, migrations={1: "DROP TABLE cache;" + _TABLES})
+
+# Who asks: Thunderbird (all of the first three lines, and Received), Outlook, K-9, iOS and macOS Mail, (neo)mutt, Delta Chat.
+# Not here: DKIM-Signature, Authentication-Results. Few ask for them, and they are long.
 CACHED_NAMES: tuple[bytes, ...] = (
     *(b"FROM", b"TO", b"CC", b"BCC", b"SUBJECT", b"DATE", b"MESSAGE-ID", b"PRIORITY", b"X-PRIORITY", b"REFERENCES"),
-    *(b"NEWSGROUPS", b"IN-REPLY-TO", b"CONTENT-TYPE", b"REPLY-TO", b"SENDER", b"LIST-ID", b"LIST-UNSUBSCRIBE"),
+    *(b"NEWSGROUPS", b"IN-REPLY-TO", b"CONTENT-TYPE", b"REPLY-TO", b"RECEIVED", b"SENDER", b"LIST-ID", b"LIST-UNSUBSCRIBE"),
     *(b"IMPORTANCE", b"DISPOSITION-NOTIFICATION-TO", b"RETURN-PATH", b"DELIVERED-TO", b"MIME-VERSION"),
     *(b"CONTENT-TRANSFER-ENCODING", b"CONTENT-DESCRIPTION", b"CONTENT-DISPOSITION", b"LIST-POST", b"LIST-SUBSCRIBE"),
     *(b"X-MSMAIL-PRIORITY", b"X-MSOESREC", b"X-REF", b"SENSITIVITY", b"X-LABEL", b"LINES", b"X-ORIGINAL-TO"),
@@ -178,25 +179,39 @@ class Cache:
 
     def put(self, rows: Iterable[CacheRow]) -> None:
         """Keep rows. Not durable, and not missed. Raise Unavailable. [thread]"""
-        self._many("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?, ?)", rows)
+        rows = list(rows)
+        self._many(
+            ("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?)", [row[:4] for row in rows]),
+            ("INSERT OR REPLACE INTO slots VALUES (?, ?)", [(row[0], row[4]) for row in rows]),
+        )
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Keep rows under further ids: (old, new) each. Raise Unavailable. [thread]"""
-        self._many("INSERT OR REPLACE INTO cache SELECT ?2, sent, envlen, r, s FROM cache WHERE id = ?1", pairs)
+        self._many(
+            ("INSERT OR REPLACE INTO cache SELECT ?2, sent, envlen, r FROM cache WHERE id = ?1", pairs),
+            ("INSERT OR REPLACE INTO slots SELECT ?2, s FROM slots WHERE id = ?1", pairs),
+        )
 
     def drop(self, ids: Sequence[int]) -> None:
         """Forget rows by id. Raise Unavailable. [thread]"""
-        self._many("DELETE FROM cache WHERE id = ?", [(number,) for number in ids])
+        rows = [(number,) for number in ids]
+        self._many(("DELETE FROM cache WHERE id = ?", rows), ("DELETE FROM slots WHERE id = ?", rows))
 
     def drop_range(self, first: int, last: int) -> None:
         """Forget all rows from `first` to `last`. Raise Unavailable. [thread]"""
-        self._many("DELETE FROM cache WHERE id BETWEEN ? AND ?", [(first, last)])
+        rows = [(first, last)]
+        self._many(
+            ("DELETE FROM cache WHERE id BETWEEN ? AND ?", rows),
+            ("DELETE FROM slots WHERE id BETWEEN ? AND ?", rows),
+        )
 
-    def _many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def _many(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
+        """Statements with their rows of bindings, in one transaction."""
         with translated(self._path.name), self._writer().alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                connection.executemany(statement, rows)
+                for statement, rows in statements:
+                    connection.executemany(statement, rows)
             finally:
                 _end(connection)
 

@@ -43,9 +43,12 @@ class Derived:
 
     def cache_row(self, number: int, prefix: bytes) -> CacheRow:
         """The row in cache.db of a copy that begins with `prefix`."""
+        return number, self.sent, self.envlen, self.rendered, self.slots(prefix)
+
+    def slots(self, prefix: bytes) -> bytes | None:
+        """The header fields that are kept of such a copy; None when they must be read from its file."""
         whole = self.part.body_offset == len(self.part.header)  # else the scanner kept only its beginning
-        slots = render_slots(prefix + self.part.header) if whole else None
-        return number, self.sent, self.envlen, self.rendered, slots
+        return render_slots(prefix + self.part.header) if whole else None
 
 
 class Derivation:

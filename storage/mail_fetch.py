@@ -64,27 +64,26 @@ def header_fields(
     choose = context.choosers.chooser(names)
     wanted = {name.lower() for name in names}
     for batch in ordered_batches(uids, _BLOBS_AT_ONCE):
-        rows = [] if choose is None else _cached(context, mailbox, batch, "s")
-        if choose is not None and len(rows) == len(batch):
-            for uid, slots in rows:
-                if slots is not None:
-                    yield uid, choose(slots)
-                else:
-                    yield from _fields_of_file(context, mailbox, uid, wanted)
+        if choose is None:
+            for uid in batch:
+                yield from _fields_of_file(context, mailbox, uid, wanted)
             continue
-        there = {uid: slots for uid, slots in rows if slots is not None}
-        if choose is not None:
-            _derive_missing(context, mailbox, [uid for uid in batch if uid not in there])
-        for uid in batch:
-            if choose is not None and uid in there:
-                yield uid, choose(there[uid])
+        rows = _cached(context, mailbox, batch, "s", "slots")
+        if len(rows) < len(batch):
+            there: dict[Uid, bytes | None] = dict(rows)
+            made = _derive_missing(context, mailbox, [uid for uid in batch if uid not in there])
+            there.update((uid, derived.slots(b"")) for uid, derived in made.items())
+            rows = [(uid, there[uid]) for uid in batch if uid in there]
+        for uid, slots in rows:
+            if slots is not None:
+                yield uid, choose(slots)
             else:
                 yield from _fields_of_file(context, mailbox, uid, wanted)
 
 
-def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns: str) -> list[Row]:
+def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns: str, table: str = "cache") -> list[Row]:
     try:
-        rows = chosen(context.cache.reader.rows(*rows_of(mailbox, batch, columns, "cache")), batch)
+        rows = chosen(context.cache.reader.rows(*rows_of(mailbox, batch, columns, table)), batch)
     except Unavailable as error:
         log.warning("cache not read", extra={"account": context.account, "error": str(error)})
         context.cache.check_file()

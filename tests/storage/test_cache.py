@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from preau.formats.headers import select_fields
 from preau.storage.api import Unavailable
 from preau.storage.cache import CACHED_NAMES, MAX_FIELDS, Cache, FieldChoosers, render_slots
+from preau.storage.database import Schema, open_database
 
 HEADER = (
     b"Received: from a\r\n"
@@ -39,6 +40,7 @@ def choose(header: bytes, *names: bytes) -> bytes:
         pytest.param((b"Cc",), b"\r\n", id="none"),
         pytest.param((), b"\r\n", id="no names"),
         pytest.param((b"Date", b"Date"), b"Date: Tue\r\n\r\n", id="asked twice"),
+        pytest.param((b"Received", b"Date"), b"Received: from a\r\nDate: Tue\r\n\r\n", id="of relays"),
     ],
 )
 def test_fields_come_as_they_stand_in_their_order(names: tuple[bytes, ...], expected: bytes) -> None:
@@ -90,9 +92,10 @@ def test_rows_are_kept_copied_and_dropped(tmp_path: Path, key: bytes | None) -> 
     cache.put([ROW])
     cache.copy([(ROW[0], 77), (5, 78)])
     assert cache.reader.rows("SELECT id, r FROM cache ORDER BY id") == [(77, b"abcdef"), (ROW[0], b"abcdef")]
+    assert cache.reader.rows("SELECT * FROM slots ORDER BY id") == [(77, b"\0\r\n"), (ROW[0], b"\0\r\n")]
     cache.drop([77, 78])
     cache.drop_range(1 << 32, 2 << 32)
-    assert cache.reader.rows("SELECT * FROM cache") == []
+    assert cache.reader.rows("SELECT id FROM cache UNION SELECT id FROM slots") == []
     cache.close()
     with pytest.raises(Unavailable):
         cache.reader.rows("SELECT * FROM cache")
@@ -107,6 +110,18 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
     other = Cache(path, bytes([1]) * 32)  # another key: as good as damaged
     assert other.reader.rows("SELECT * FROM cache") == []
     other.close()
+
+
+def test_a_file_of_an_older_version_is_begun_anew(tmp_path: Path) -> None:
+    old = Schema(name="cache", version=1, script="CREATE TABLE cache (id INTEGER PRIMARY KEY, sent, envlen, r, s)")
+    connection = open_database(tmp_path / "cache.db", None, old, synchronous="NORMAL")
+    connection.execute("INSERT INTO cache VALUES (1, 0, 1, 'a', 'b')")
+    connection.close()
+    cache = Cache(tmp_path / "cache.db", None)
+    assert cache.reader.rows("SELECT * FROM cache") == []
+    cache.put([ROW])
+    assert cache.reader.rows("SELECT id, s FROM slots") == [(ROW[0], b"\0\r\n")]
+    cache.close()
 
 
 def test_a_file_that_was_deleted_is_noticed(tmp_path: Path) -> None:
