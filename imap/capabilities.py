@@ -6,10 +6,11 @@ that no single command carries. Pure.
 
 from collections.abc import Iterator
 
+from ..auth import scram
 from .session import SIGNED_OUT, Session, State
 
 MECHANISMS = ("PLAIN", "LOGIN")
-"""SASL mechanisms (auth/sasl.py), offered where passwords are taken."""
+"""SASL mechanisms (auth/sasl.py), offered where passwords are taken; SCRAM comes before them where it is switched on."""
 
 _OF_THE_GRAMMAR = (
     "LITERAL+",  # RFC 7888
@@ -26,6 +27,8 @@ def capabilities(session: Session) -> Iterator[str]:
         if session.site.starttls and not session.tls:
             yield "STARTTLS"
         if session.takes_passwords:
+            if session.site.settings.scram:
+                yield f"AUTH={scram.NAME}"
             yield from (f"AUTH={mechanism}" for mechanism in MECHANISMS)
         else:
             yield "LOGINDISABLED"  # RFC 9051 section 6.2.3

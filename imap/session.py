@@ -4,12 +4,12 @@ Owns the transition table, the shape of a row of the command table (imap/command
 who is signed in, what is enabled, which mailbox is selected. Never reads, writes or waits.
 """
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from ..auth.api import Granted
+from ..auth.api import Granted, ScramExchange
 from ..auth.sasl import Credentials
 from ..storage.api import Account, Mail, MailboxId, Uid
 from .sequence import SequenceSet
@@ -103,10 +103,11 @@ class Selections(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A login that succeeded, its account open."""
+    """A login that succeeded, its account open. `final`: what SCRAM has the client hear before it is told."""
 
     granted: Granted
     account: Account
+    final: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,22 @@ class NotSignedIn:
     farewell: bytes = b"BYE [UNAVAILABLE] Too many tries"  # when this failure was the last one allowed
 
 
+class SignsIn(Protocol):
+    """How sessions are signed in (imap/sign_in.py). Never raises for what a client sent, nor for a neighbour."""
+
+    async def __call__(self, session: "Session", credentials: Credentials) -> SignedIn | NotSignedIn:
+        """By a password that was said."""
+        ...
+
+    async def begin_scram(self, session: "Session", message: bytes) -> ScramExchange | NotSignedIn:
+        """By one that is proven: with the client's first message."""
+        ...
+
+    async def finish_scram(self, session: "Session", exchange: ScramExchange, response: bytes) -> SignedIn | NotSignedIn:
+        """With the client's final message."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What all sessions of a process share."""
@@ -129,7 +146,7 @@ class Site:
     starttls: bool  # a certificate is there
     now: Callable[[], float]  # seconds since 1970
     selections: Selections
-    sign_in: Callable[["Session", Credentials], Coroutine[Any, Any, SignedIn | NotSignedIn]]
+    sign_in: SignsIn
 
 
 class Session:

@@ -15,6 +15,7 @@ class ImapSettings:
     support_phone: str = ""  # stands in refusals when set; printable ASCII
     help_url: str = ""  # stands in the hints of refused logins when set
     plaintext_ok: bool = False  # take passwords without TLS from loopback (for benchmarks, behind a TLS proxy)
+    scram: bool = True  # offer SCRAM-SHA-256, which opens with app passwords alone
     append_limit: int = 52_428_800  # one message of APPEND; told as APPENDLIMIT
 
     login_seconds: float = 60.0  # from connect to signed in, TLS handshake included

@@ -8,7 +8,20 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ..auth.api import Attempt, Authenticator, AuthUnavailable, Denied, Granted, KeyHolder, Reason, Revocation, Service
+from ..auth.api import (
+    Attempt,
+    Authenticator,
+    AuthUnavailable,
+    Denied,
+    Granted,
+    KeyHolder,
+    Reason,
+    Revocation,
+    ScramAttempt,
+    ScramExchange,
+    ScramGranted,
+    Service,
+)
 from ..auth.refusals import Refusal, Refusals
 from ..auth.sasl import Credentials
 from ..daemon.log import logger
@@ -19,6 +32,9 @@ log = logger("imap")
 
 _TOO_MANY = b"NO [LIMIT] Trop de connexions pour ce compte. / Too many connections of this account."
 
+_NOT_CONNECTED = "the authenticator is not connected"
+
+Ask = Callable[[], Coroutine[Any, Any, Granted | ScramGranted | Denied]]
 InThread = Callable[[Callable[[], Account]], Coroutine[Any, Any, Account]]
 
 
@@ -55,40 +71,58 @@ class SignIn:
         return self._heard.pop(session, ())
 
     async def __call__(self, session: Session, credentials: Credentials) -> SignedIn | NotSignedIn:
-        """Sign a session in. Never raises for what a client sent, nor when a neighbour is not there."""
+        """By a password that was said. Never raises for what a client sent, nor when a neighbour is not there."""
+        attempt = Attempt(
+            Service.IMAP,
+            credentials.login,
+            credentials.secret,
+            session.address,
+            session.tls,
+            credentials.mechanism,
+            session.client,
+            credentials.authzid,
+        )
+        return await self._hearing(session, lambda: self._authenticator.authenticate(attempt))
+
+    async def begin_scram(self, session: Session, message: bytes) -> ScramExchange | NotSignedIn:
+        """By one that is proven (RFC 5802), with the client's first message. Never raises, as above."""
+        if not self._authenticator.connected:
+            return self._unavailable(session, _NOT_CONNECTED)
+        attempt = ScramAttempt(Service.IMAP, message, session.address, session.tls, session.client)
+        try:
+            begun = await self._authenticator.begin_scram(attempt)
+        except AuthUnavailable as error:
+            return self._unavailable(session, str(error))
+        return self._refused(session, begun) if isinstance(begun, Denied) else begun
+
+    async def finish_scram(self, session: Session, exchange: ScramExchange, response: bytes) -> SignedIn | NotSignedIn:
+        """With its final message. Never raises, as above."""
+        return await self._hearing(session, lambda: self._authenticator.finish_scram(exchange, response))
+
+    async def _hearing(self, session: Session, ask: Ask) -> SignedIn | NotSignedIn:
         self._heard[session] = []
         outcome: SignedIn | NotSignedIn | None = None
         try:
-            outcome = await self._sign_in(session, credentials)
+            outcome = await self._sign_in(session, ask)
         finally:
             if not isinstance(outcome, SignedIn):
                 self._heard.pop(session, None)
         return outcome
 
-    async def _sign_in(self, session: Session, credentials: Credentials) -> SignedIn | NotSignedIn:
+    async def _sign_in(self, session: Session, ask: Ask) -> SignedIn | NotSignedIn:
         started = time.monotonic()
         # Without the stream of revocations a session could not be ended when it must: no new ones (decisions.md 4).
         if not self._authenticator.connected:
-            return self._unavailable(session, "the authenticator is not connected")
+            return self._unavailable(session, _NOT_CONNECTED)
         try:
-            answer = await self._authenticator.authenticate(
-                Attempt(
-                    Service.IMAP,
-                    credentials.login,
-                    credentials.secret,
-                    session.address,
-                    session.tls,
-                    credentials.mechanism,
-                    session.client,
-                    credentials.authzid,
-                )
-            )
+            answer = await ask()
         except AuthUnavailable as error:
             return self._unavailable(session, str(error))
         if isinstance(answer, Denied):
-            log.info("login refused", address=session.address, reason=answer.reason.value, reference=answer.reference)
-            refusal = self._refusals.denied(answer)
-            return NotSignedIn(_answer(refusal), counts=answer.reason is not Reason.LOCKED, farewell=self._farewell())
+            return self._refused(session, answer)
+        final = b""
+        if isinstance(answer, ScramGranted):
+            answer, final = answer.granted, answer.final
         try:
             account = await self._open(answer)
         except (AuthUnavailable, StoreError) as error:
@@ -101,9 +135,7 @@ class SignIn:
             await self._in_thread(lambda: _closed(account))
             await self._authenticator.close_session(answer.session)
             log.info("login refused", account=answer.identity.account, reason="too many connections")
-            return NotSignedIn(
-                b"NO [LIMIT] Trop de connexions pour ce compte. / Too many connections of this account.", counts=False
-            )
+            return NotSignedIn(_TOO_MANY, counts=False)
         log.info(
             "login",
             account=answer.identity.account,
@@ -114,12 +146,17 @@ class SignIn:
             client=session.client,
             seconds=round(time.monotonic() - started, 3),
         )
-        return SignedIn(answer, account)
+        return SignedIn(answer, account, final)
 
     async def _open(self, granted: Granted) -> Account:
         keys: AccountKeys = await self._key_holder.unwrap(granted.ticket)
         account, quota = granted.identity.account, granted.quota
         return await self._in_thread(lambda: self._store.open_account(account, keys, quota=quota))
+
+    def _refused(self, session: Session, denied: Denied) -> NotSignedIn:
+        log.info("login refused", address=session.address, reason=denied.reason.value, reference=denied.reference)
+        answer = _answer(self._refusals.denied(denied))
+        return NotSignedIn(answer, counts=denied.reason is not Reason.LOCKED, farewell=self._farewell())
 
     def _unavailable(self, session: Session, why: str, **fields: object) -> NotSignedIn:
         log.warning("login unavailable", address=session.address, why=why, **fields)
