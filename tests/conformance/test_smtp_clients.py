@@ -19,7 +19,10 @@ from preau.smtp.spool import Envelope
 pytestmark = pytest.mark.conformance
 
 SETTINGS = SmtpSettings(
-    hostname="mx.ecole.example", domain="ecole.example", limits=SessionLimits(message_size=2_000_000, messages=1_000)
+    hostname="mx.ecole.example",
+    domain="ecole.example",
+    scram=True,
+    limits=SessionLimits(message_size=2_000_000, messages=1_000),
 )
 LOGIN = "anne@ecole.example"
 
@@ -182,7 +185,7 @@ def test_swaks_through_a_proxy_is_no_proxy_here(own: World) -> None:
 
 
 @pytest.mark.parametrize("way", ["submissions", "submission"])
-@pytest.mark.parametrize("auth", ["plain", "login", "on"])
+@pytest.mark.parametrize("auth", ["plain", "login", "scram-sha-256", "on"])
 def test_msmtp(own: World, way: str, auth: str, tmp_path: Path) -> None:
     message = a_message(Cc="someone@elsewhere.example", Bcc="élise@ecole.example")
     del message["Bcc"]

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmtp import until
-from own_imap import make_certificate
-from own_smtp import ANNE, BOB, LIMITS, PASSWORD, Client, World, b64, plain, run, scram_proof
+from own_smtp import ANNE, BOB, LIMITS, PASSWORD, Client, World, b64, make_certificate, plain, run, scram_proof
 from preau.auth.api import Attempt, AuthUnavailable, CredentialId, Denied, Reason, Revocation, Service, SessionId
 from preau.auth.sasl import MAX_LINE
 from preau.daemon.listener import Listener, bind_tcp

@@ -13,7 +13,6 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from lmtp import Lmtp
-from own_imap import make_certificate
 from preau.auth.api import (
     Attempt,
     AuthUnavailable,
@@ -39,6 +38,7 @@ from preau.smtp.server import MODES, SmtpServer, SmtpSettings
 from preau.smtp.spool import Envelope, Spool
 from preau.storage.api import AccountId
 from preau.storage.paths import render_account_id
+from preau.suite.certificates import make_ca, make_leaf, now_utc
 
 PASSWORD = "correct horse"
 NOW = 1_795_572_307
@@ -196,6 +196,15 @@ def scram_proof(password: str, bare: bytes, challenge: bytes) -> tuple[bytes, by
     return without_proof + b",p=" + base64.b64encode(proof), final
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost and its key; `ca.pem` beside them is what clients trust."""
+    ca = make_ca("ecole.example", [], now_utc())
+    leaf = make_leaf(ca, "ecole.example", [], now_utc())
+    for name, pem in (("ca.pem", ca.certificate), ("cert.pem", leaf.certificate), ("key.pem", leaf.key)):
+        (folder / name).write_bytes(pem)
+    return folder / "cert.pem", folder / "key.pem"
+
+
 class World:
     """Everything of one test. Listeners have the names of their ports."""
 
@@ -207,7 +216,7 @@ class World:
             folder / "queue", SECRET.public_key().public_bytes_raw(), SECRET.private_bytes_raw(), clock=lambda: NOW
         )
         writing = Spool(folder / "queue", SECRET.public_key().public_bytes_raw())  # as the role has it
-        self.certificate = folder / "cert.pem"
+        self.certificate = folder / "ca.pem"
         self.client_tls = ssl.create_default_context()
         tls = None
         if with_tls:
