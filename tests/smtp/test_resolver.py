@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,8 @@ OTHER = "far MX 7 one.school.test.\n"
 
 def run(folder: Path, test: Callable[[DnsResolver], Awaitable[None]]) -> None:
     async def running() -> None:
-        async with knot.serving(folder, {"school.test": ZONE, "other.test": OTHER}) as port:
-            resolver = DnsResolver(ResolverSettings(["127.0.0.1"], port, timeout=5.0))
+        async with knot.serving(folder, {"school.test": ZONE, "other.test": OTHER}) as (host, port):
+            resolver = DnsResolver(ResolverSettings([host], port, timeout=5.0))
             try:
                 await asyncio.wait_for(test(resolver), 20)
             finally:
@@ -93,7 +94,7 @@ def test_answers_are_kept_and_asked_for_once(tmp_path: Path) -> None:
         await resolver.exchangers("school.test")
         assert resolver.asked == 2
         for name, good_for in (("short", 5), ("long", 3_600)):
-            resolver.settings = ResolverSettings(["127.0.0.1"], resolver.settings.port, families=("ipv4",))
+            resolver.settings = replace(resolver.settings, families=("ipv4",))
             begin = resolver.asked
             await resolver.addresses(f"{name}.school.test")
             now[0] += good_for - 1
