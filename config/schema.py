@@ -108,7 +108,8 @@ class AuthSection:
     patience: float = key(30.0, "wait for the key holder at the start", unit=Unit.SECONDS, minimum=1)
     issuer: str = key("Preau", "what authenticator apps show beside the address")
     idle_days: int = key(90, "an app password not used for so long expires; 0: never", unit=Unit.DAYS)
-    app_passwords: int = key(40, "app passwords of an account", minimum=1)
+    app_passwords: int = key(40, "app passwords of an account", minimum=1, maximum=200)
+    scram: bool = key(True, "offer SCRAM-SHA-256, which opens with app passwords alone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def imap_settings(settings: Settings) -> ImapSettings:
         help_url=settings.auth.help_url,
         support_phone=settings.auth.support_phone,
         plaintext_ok=settings.listen.plaintext,
+        scram=settings.auth.scram,
         append_limit=settings.limits.message_size,
     )
 
