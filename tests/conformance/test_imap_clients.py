@@ -207,3 +207,50 @@ def test_a_terminal_that_sends_bare_line_feeds(own: OwnImap, lines: list[bytes])
     with socket.create_connection(("127.0.0.1", own.port), timeout=20) as raw, raw.makefile("rb") as said:
         raw.sendall(b"".join(line + b"\n" for line in lines))
         assert said.read().endswith(b"b OK LOGOUT completed\r\n")
+
+
+def test_mbsync_proves_its_password(own: OwnImap, certificate: Path, tmp_path: Path) -> None:
+    mbsync = needs("mbsync")
+    if not any(Path(folder, "sasl2/libscram.so").exists() for folder in ("/usr/lib", *Path("/usr/lib").glob("*-linux-gnu"))):
+        pytest.skip("Cyrus SASL has no SCRAM here")
+    mail = tmp_path / "mail"
+    mail.mkdir()
+    configuration = tmp_path / "mbsyncrc"
+
+    def sync(password: str) -> subprocess.CompletedProcess[str]:
+        configuration.write_text(
+            f"""
+IMAPAccount own
+Host localhost
+Port {own.tls_port}
+User prover
+Pass {password}
+SSLType IMAPS
+AuthMechs SCRAM-SHA-256
+CertificateFile {certificate}
+
+IMAPStore far
+Account own
+
+MaildirStore near
+Path {mail}/
+Inbox {mail}/INBOX
+
+Channel inbox
+Far :far:
+Near :near:
+Create Near
+SyncState *
+"""
+        )
+        return subprocess.run([mbsync, "-c", str(configuration), "-a"], timeout=60, capture_output=True, text=True)
+
+    with imaplib.IMAP4_SSL("localhost", own.tls_port, ssl_context=own.client_tls, timeout=20) as client:
+        client.login("prover", PASSWORD)
+        client.append("INBOX", "", None, MESSAGE)
+    before = len(own.authenticator.scram_open)
+    done = sync(PASSWORD)
+    assert done.returncode == 0, done.stderr
+    assert len(list((mail / "INBOX/new").iterdir())) == 1
+    assert len(own.authenticator.scram_open) == before + 1
+    assert sync("another").returncode != 0
