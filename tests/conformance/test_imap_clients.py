@@ -211,7 +211,7 @@ def test_a_terminal_that_sends_bare_line_feeds(own: OwnImap, lines: list[bytes])
 
 def test_mbsync_proves_its_password(own: OwnImap, certificate: Path, tmp_path: Path) -> None:
     mbsync = needs("mbsync")
-    if not any(Path(folder, "sasl2/libscram.so").exists() for folder in ("/usr/lib", *Path("/usr/lib").glob("*-linux-gnu"))):
+    if not any(Path("/usr/lib").glob("**/sasl2/libscram.so")):
         pytest.skip("Cyrus SASL has no SCRAM here")
     mail = tmp_path / "mail"
     mail.mkdir()
