@@ -25,7 +25,7 @@ from pathlib import Path
 
 import apsw
 
-from ..daemon.listener import Listener, bind_unix
+from ..daemon.listener import Listener
 from ..daemon.log import logger
 from ..daemon.rpc import RpcServer
 from ..storage.api import NotFound, StoreError, Unavailable
@@ -86,15 +86,19 @@ class QueueServer:
         self._turning = False
         self._loop_task: asyncio.Task[None] | None = None
         self._hints: socket.socket | None = None
+        self._hints_path: Path | None = None  # when we bound it ourselves
         self._rpc: RpcServer | None = None
-        self._draining = False
+        self._draining = True  # not started
 
     # -- the role
 
     async def start(self, listeners: Sequence[Listener]) -> None:
-        """Open the queue and begin. The only listener it takes is `queue-admin`. Raise ValueError, Unavailable, OSError."""
+        """Open the queue and begin. Raise ValueError, Unavailable, OSError.
+
+        Listeners it takes: `queue` (datagrams) and `queue-admin`; those not handed over it makes itself.
+        """
         given = {listener.name: listener.socket for listener in listeners}
-        if unknown := given.keys() - {"queue-admin"}:
+        if unknown := given.keys() - {"queue", "queue-admin"}:
             raise ValueError(f"not a listener of queue: {', '.join(sorted(unknown))}")
         settings = self.settings
         self._draining = False
@@ -112,25 +116,27 @@ class QueueServer:
             told=self.wake,
         )
         await self._recover()
-        self._bind_hints()
+        self._listen_for_hints(given.get("queue"))
         self._rpc = RpcServer(QueueAdmin(self).handle, allowed_uids=settings.admin_uids)
         path = settings.run / "queue-admin.sock"
         if "queue-admin" in given:
             await self._rpc.listen_socket(given["queue-admin"], path)
         else:
-            await self._rpc.listen_socket(bind_unix(path, 0o600), path)
+            await self._rpc.listen(path)
         self._loop_task = asyncio.get_running_loop().create_task(self._run())
 
     async def drain(self, seconds: float) -> None:
         """Take nothing more, let tries end, cut the rest: what was not written down is tried again."""
+        if self._draining:
+            return
         self._draining = True
         if self._rpc is not None:
             await self._rpc.close(min(seconds, 1.0))
-            (self.settings.run / "queue-admin.sock").unlink(missing_ok=True)
         if self._hints is not None:
             asyncio.get_running_loop().remove_reader(self._hints)
             self._hints.close()
-            (self.settings.run / "queue.sock").unlink(missing_ok=True)
+            if self._hints_path is not None:
+                self._hints_path.unlink(missing_ok=True)
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
@@ -175,16 +181,18 @@ class QueueServer:
 
     # -- coming in
 
-    def _bind_hints(self) -> None:
-        path = self.settings.run / "queue.sock"
-        path.unlink(missing_ok=True)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        made.setblocking(False)
-        os.fchmod(made.fileno(), self.settings.hint_mode)
-        made.bind(str(path))
-        path.chmod(self.settings.hint_mode)
-        self._hints = made
-        asyncio.get_running_loop().add_reader(made, self._hinted)
+    def _listen_for_hints(self, given: socket.socket | None) -> None:
+        if given is None:
+            self._hints_path = path = self.settings.run / "queue.sock"
+            path.unlink(missing_ok=True)
+            self._hints = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            os.fchmod(self._hints.fileno(), self.settings.hint_mode)
+            self._hints.bind(str(path))
+            path.chmod(self.settings.hint_mode)
+        else:
+            self._hints = given
+        self._hints.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._hints, self._hinted)
 
     def _hinted(self) -> None:
         assert self._hints is not None

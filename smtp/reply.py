@@ -86,7 +86,7 @@ NEEDS_UTF8 = Reply(553, "5.6.7", "this address needs SMTPUTF8")
 
 UNKNOWN_RECIPIENT = Reply(550, "5.1.1", "adresse inconnue / no such recipient here")
 NOT_NOW = Reply(450, "4.2.1", "ne recoit pas de courrier en ce moment / takes no mail at present")
-LEADS_OUTSIDE = Reply(451, "4.3.5", "leads outside, and this host relays nothing yet")
+LEADS_OUTSIDE = Reply(451, "4.3.5", "leads outside: hand it over by SMTP, port 25")
 NO_RELAY = Reply(550, "5.7.1", "pas de relais pour cette adresse / no relaying to this address")
 NOT_YOUR_ADDRESS = Reply(550, "5.7.1", "cette adresse d'expediteur n'est pas la votre / this sender address is not yours")
 NOT_YOUR_FROM = Reply(550, "5.7.1", "From ou Sender n'est pas votre adresse / From or Sender is not your address")
