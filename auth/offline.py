@@ -21,14 +21,14 @@ class InUse(Exception):
     """Another process has auth.db open for writing."""
 
 
-def hold_lock(path: Path) -> int:
-    """Take the lock of auth.db; whoever asks closes the descriptor. Raise InUse, OSError."""
+def hold_lock(path: Path, holder: str = "auth") -> int:
+    """Take a lock, that of auth.db or of the role `holder`; who asks closes the descriptor. Raise InUse, OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise InUse(f"{path.name} is held: auth runs already, or a command is at work") from None
+        raise InUse(f"{path.name} is held: {holder} runs already, or a command is at work") from None
     except BaseException:
         os.close(descriptor)
         raise

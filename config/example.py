@@ -5,6 +5,7 @@ Owns the layout of preau.example.toml; every key stands there commented out, wit
 
 import dataclasses
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,9 @@ def render_value(value: Any) -> str:
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
             return "{ " + ", ".join(f"{name} = {render_value(each)}" for name, each in fields.items() if each) + " }"
+        case Mapping():
+            pairs = [f"{render_value(name)} = {render_value(each)}" for name, each in value.items()]
+            return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
         case tuple() | list():
             return f"[{', '.join(map(render_value, value))}]"
         case _:

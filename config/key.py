@@ -27,6 +27,8 @@ class Form(Enum):
     TEXT = "text"
     PATH = "path"  # relative ones start at the folder of the file
     LISTEN = "host:port or unix:path"
+    HOST_PORT = "host:port to connect to"  # of a table: its values; its keys are domains
+    ADDRESS = "IP address"
     NETWORK = "network"  # 192.0.2.0/24, 2001:db8::/32
     DOMAIN = "domain"
     URL = "https URL"
@@ -43,7 +45,7 @@ class KeyInfo:
 
     section: str
     name: str
-    type: Any  # bool, int, float, str, Path, X | None, tuple[str, ...], tuple[int, ...]
+    type: Any  # bool, int, float, str, Path, X | None, tuple[str, ...], tuple[int, ...], Mapping[str, str]
     default: Any  # dataclasses.MISSING when the file must say it
     meaning: str
     unit: Unit
@@ -51,6 +53,7 @@ class KeyInfo:
     minimum: float | None
     maximum: float | None
     choices: Sequence[str]
+    filled: bool  # whether a list must have something in it
 
     @property
     def required(self) -> bool:
@@ -67,12 +70,15 @@ def key(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    filled: bool = False,
 ) -> T:
     """Declare a key with its default. Numbers are at least 0 unless `minimum` says otherwise."""
     if minimum is None and isinstance(default, int | float) and not isinstance(default, bool):
         minimum = 0
     metadata = {"meaning": meaning, "unit": unit, "form": form, "minimum": minimum, "maximum": maximum, "choices": choices}
-    made: Any = dataclasses.field(default=default, metadata=metadata)
+    metadata["filled"] = filled
+    given: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    made: Any = dataclasses.field(**given, metadata=metadata)
     return made  # type: ignore[no-any-return]  # a field descriptor stands for its default, as dataclasses.field itself does
 
 
@@ -97,4 +103,5 @@ def keys_of(section: str, cls: type[Any]) -> Iterator[KeyInfo]:
             minimum=data.get("minimum"),
             maximum=data.get("maximum"),
             choices=data.get("choices", ()),
+            filled=data.get("filled", False),
         )

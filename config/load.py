@@ -145,11 +145,23 @@ class _Loader:
         kind = info.type
         if get_origin(kind) in (Union, types.UnionType):
             kind = next(option for option in get_args(kind) if option is not types.NoneType)
+        if get_origin(kind) is Mapping:
+            return self._texts(info, value)
         if get_origin(kind) is tuple:
             inner = get_args(kind)[0]
             items = value if isinstance(value, list) else [value]
+            if info.filled and not items:
+                raise InvalidValue("say one at least")
             return tuple(self._scalar(info, inner, item) for item in items)
         return self._scalar(info, kind, value)
+
+    def _texts(self, info: KeyInfo, value: object) -> Mapping[str, str]:
+        """A table of domains and texts."""
+        if not isinstance(value, dict):
+            raise InvalidValue('say a table: {"example.org" = "..."}')
+        for name in value:
+            _check_form(Form.DOMAIN, name.removeprefix("."))
+        return {name.lower(): self._scalar(info, str, each) for name, each in value.items()}
 
     def _table(self, info: KeyInfo, cls: type[Any], value: object) -> Any:
         """An inline table. A field that takes the rest gets what no other field does, as it stands."""
@@ -209,6 +221,15 @@ def _check_form(form: Form, value: str) -> None:
     match form:
         case Form.LISTEN:
             parse_listen(value)
+        case Form.HOST_PORT:
+            match = _HOST_PORT.fullmatch(value)
+            if match is None or not 1 <= int(match[2]) <= 65_535:
+                raise InvalidValue(f"{value!r} is not host:port, like mail.example.org:25 or [2001:db8::1]:25")
+        case Form.ADDRESS:
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                raise InvalidValue(f"{value!r} is not an IP address") from None
         case Form.NETWORK:
             try:
                 ipaddress.ip_network(value)

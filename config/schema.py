@@ -30,6 +30,9 @@ class InstanceSection:
 class ListenSection:
     """Where the daemons accept connections. An empty list switches a listener off."""
 
+    smtp: tuple[str, ...] = key(("0.0.0.0:25",), "SMTP: mail from other hosts for those who are here", form=Form.LISTEN)
+    submission: tuple[str, ...] = key(("0.0.0.0:587",), "submission with STARTTLS", form=Form.LISTEN)
+    submissions: tuple[str, ...] = key(("0.0.0.0:465",), "submission over TLS", form=Form.LISTEN)
     lmtp: tuple[str, ...] = key((), "LMTP over TCP, beside the socket RUN/delivery.sock", form=Form.LISTEN)
     imap: tuple[str, ...] = key(("0.0.0.0:143",), "IMAP with STARTTLS", form=Form.LISTEN)
     imaps: tuple[str, ...] = key(("0.0.0.0:993",), "IMAP over TLS", form=Form.LISTEN)
@@ -73,7 +76,9 @@ class SealSection:
 class LimitsSection:
     """Bounds that several daemons keep."""
 
-    message_size: int = key(52_428_800, "one message, by LMTP and IMAP", unit=Unit.OCTETS, minimum=65_536, maximum=2**31 - 1)
+    message_size: int = key(
+        52_428_800, "one message, by SMTP, LMTP and IMAP", unit=Unit.OCTETS, minimum=65_536, maximum=2**31 - 1
+    )
     expand: int = key(1_000, "recipients that one address may lead to", minimum=1)
 
 
@@ -161,6 +166,9 @@ class ImapSection:
 class DeliverySection:
     """The role delivery: LMTP."""
 
+    workers: int = key(
+        1, "processes; 0: one a core. Beyond 1, a foreign mail system's second try at a group may double", maximum=256
+    )
     trusted_nets: tuple[str, ...] = key(
         ("127.0.0.0/8", "::1/128"), "networks that may hand over mail by TCP", form=Form.NETWORK
     )
@@ -178,6 +186,115 @@ class DeliverySection:
     hold_seconds: float = key(300.0, "time an account is kept open after a delivery", unit=Unit.SECONDS)
     lookup_seconds: float = key(2.0, "time that a looked-up address is good for", unit=Unit.SECONDS)
     threads: int = key(8, "threads that wait for the disk", minimum=1, maximum=64)
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSection:
+    """The role smtp: mail from outside (25), submission (465, 587)."""
+
+    workers: int = key(1, "processes; 0: one a core. Bounds on connections are those of each", maximum=256)
+    connections: int = key(1_000, "connections", minimum=1)
+    connections_per_address: int = key(50, "connections of an address or network that have not signed in", minimum=1)
+    uncapped_nets: tuple[str, ...] = key(
+        ("127.0.0.0/8", "::1/128"), "networks that only `connections` bounds", form=Form.NETWORK
+    )
+    recipients: int = key(1_000, "recipients of a message", minimum=100)
+    received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
+    header_size: int = key(262_144, "header of a message", unit=Unit.OCTETS, minimum=16_384)
+    reveal_client: bool = key(False, "tell a client's address in the Received line of what it submits")
+    proxy_nets: tuple[str, ...] = key((), "peers whose connections begin with a PROXY header", form=Form.NETWORK)
+    proxy_seconds: float = key(5.0, "waiting for a PROXY header", unit=Unit.SECONDS, minimum=0.1)
+    handshake_seconds: float = key(30.0, "TLS handshake", unit=Unit.SECONDS, minimum=1)
+    login_seconds: float = key(120.0, "from the greeting to signed in", unit=Unit.SECONDS, minimum=1)
+    failed_logins: int = key(5, "failed logins of a connection, then 421", minimum=1)
+    banner_seconds: float = key(0.0, "silence on port 25 before the greeting; who speaks first is refused", unit=Unit.SECONDS)
+    threads: int = key(8, "threads that wait for the disk", minimum=1, maximum=64)
+    messages: int = key(1_000, "messages of a connection", minimum=1)
+    errors: int = key(20, "bad commands of a connection", minimum=1)
+    idle_commands: int = key(100, "commands of a connection between two messages that do nothing", minimum=1)
+    command_seconds: float = key(300.0, "waiting for a command (RFC 5321 asks for 5 minutes)", unit=Unit.SECONDS, minimum=1)
+    block_seconds: float = key(180.0, "waiting for a block of a message (3 minutes)", unit=Unit.SECONDS, minimum=1)
+    message_seconds: float = key(1_800.0, "receiving one message", unit=Unit.SECONDS, minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSection:
+    """The role queue: when mail is tried again and given back, and its way to mailboxes here (delivery_...)."""
+
+    steps: tuple[int, ...] = key(
+        (300, 900, 1_800, 3_600, 7_200, 14_400),
+        "waits between tries; the last one again and again",
+        unit=Unit.SECONDS,
+        minimum=1,
+        filled=True,
+    )
+    warn_after: int = key(14_400, "age at which the sender is told of the delay; 0: never", unit=Unit.SECONDS)
+    give_up_after: int = key(432_000, "age at which a message goes back (RFC 5321: 4 to 5 days)", unit=Unit.SECONDS, minimum=1)
+    messages: int = key(1_000, "messages tried at once", minimum=1)
+    bounce_size: int = key(262_144, "octets up to which a message is returned whole", unit=Unit.OCTETS)
+    received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
+    poll_seconds: float = key(5.0, "look for messages nobody told of", unit=Unit.SECONDS, minimum=0.1)
+    sweep_seconds: float = key(3_600.0, "between two removals of what crashes left", unit=Unit.SECONDS, minimum=1)
+    delivery_connections: int = key(8, "transactions with delivery at once", minimum=1)
+    delivery_recipients: int = key(100, "recipients of one transaction with delivery", minimum=1)
+    delivery_idle_seconds: float = key(60.0, "a connection to delivery is kept", unit=Unit.SECONDS)
+    delivery_retry_seconds: int = key(15, "until a delivery or auth that is away is asked again", unit=Unit.SECONDS, minimum=1)
+    delivery_connect_seconds: float = key(10.0, "connecting to delivery", unit=Unit.SECONDS, minimum=0.1)
+    delivery_greeting_seconds: float = key(60.0, "delivery's greeting", unit=Unit.SECONDS, minimum=0.1)
+    delivery_command_seconds: float = key(60.0, "delivery's answer to a command", unit=Unit.SECONDS, minimum=0.1)
+    delivery_data_seconds: float = key(120.0, "delivery's 354", unit=Unit.SECONDS, minimum=0.1)
+    delivery_block_seconds: float = key(60.0, "until delivery has room for more of a message", unit=Unit.SECONDS, minimum=0.1)
+    delivery_final_seconds: float = key(600.0, "delivery's answer to a message", unit=Unit.SECONDS, minimum=0.1)
+    delivery_transaction_seconds: float = key(7_200.0, "one transaction with delivery", unit=Unit.SECONDS, minimum=1)
+    delivery_quit_seconds: float = key(5.0, "taking leave of delivery", unit=Unit.SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySection:
+    """How mail leaves for other hosts. Waits are those of RFC 5321 section 4.5.3.2 or longer."""
+
+    routes: Mapping[str, str] = key(
+        {}, 'domain = "host:port" that takes its mail instead of its MX; ".domain" for all below it', form=Form.HOST_PORT
+    )
+    smart_host: str = key("", '"host:port" for all domains without a route; empty: their MX', form=Form.HOST_PORT)
+    port: int = key(25, "port of mail hosts; another one for trials", minimum=1, maximum=65_535)
+    own_names: tuple[str, ...] = key((), "names that MX records may call us by, beside the host name", form=Form.DOMAIN)
+    starttls: bool = key(True, "use TLS where it is offered")
+    connections: int = key(500, "connections in all", minimum=1)
+    connections_per_domain: int = key(5, "connections for a domain", minimum=1)
+    waiting_per_domain: int = key(200, "messages of a domain that wait for one of these", minimum=0)
+    busy_seconds: int = key(30, "until the rest is looked at again", unit=Unit.SECONDS, minimum=1)
+    recipients: int = key(100, "recipients of one transaction", minimum=1)
+    hosts: int = key(8, "addresses tried for a message", minimum=1)
+    idle_seconds: float = key(10.0, "a connection is kept for the next message", unit=Unit.SECONDS)
+    transactions: int = key(100, "messages of a connection", minimum=1)
+    down_first: float = key(60.0, "a host that failed is left alone; the time doubles", unit=Unit.SECONDS)
+    down_longest: float = key(240.0, "at most so long", unit=Unit.SECONDS)
+    clear_seconds: float = key(3_600.0, "a host whose TLS fails is spoken to in the clear", unit=Unit.SECONDS)
+    connect_seconds: float = key(30.0, "connecting", unit=Unit.SECONDS, minimum=0.1)
+    handshake_seconds: float = key(60.0, "TLS handshake", unit=Unit.SECONDS, minimum=0.1)
+    greeting_seconds: float = key(300.0, "the greeting", unit=Unit.SECONDS, minimum=0.1)
+    command_seconds: float = key(300.0, "the answer to a command", unit=Unit.SECONDS, minimum=0.1)
+    data_seconds: float = key(120.0, "the 354", unit=Unit.SECONDS, minimum=0.1)
+    block_seconds: float = key(180.0, "until there is room for more of a message", unit=Unit.SECONDS, minimum=0.1)
+    final_seconds: float = key(600.0, "the answer to a message", unit=Unit.SECONDS, minimum=0.1)
+    transaction_seconds: float = key(7_200.0, "one transaction", unit=Unit.SECONDS, minimum=1)
+    quit_seconds: float = key(5.0, "taking leave", unit=Unit.SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSection:
+    """How the relay asks for mail hosts."""
+
+    servers: tuple[str, ...] = key((), "addresses of resolvers; none: those of the system", form=Form.ADDRESS)
+    port: int = key(53, "port of `servers`", minimum=1, maximum=65_535)
+    families: tuple[str, ...] = key(
+        ("ipv4", "ipv6"), "kinds of addresses, in the order to try", choices=("ipv4", "ipv6"), filled=True
+    )
+    timeout: float = key(15.0, "one question with its repetitions", unit=Unit.SECONDS, minimum=0.1)
+    least: float = key(5.0, "an answer is kept for its TTL, at least so long", unit=Unit.SECONDS)
+    longest: float = key(3_600.0, "and at most so long", unit=Unit.SECONDS)
+    negative: float = key(60.0, "an answer that there is nothing is kept", unit=Unit.SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +327,9 @@ class Settings:
     policy: PolicySection
     imap: ImapSection
     delivery: DeliverySection
+    smtp: SmtpSection
+    queue: QueueSection
+    relay: RelaySection
+    dns: DnsSection
     traces: TracesSection
     log: LogSection

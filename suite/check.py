@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..config.load import InvalidSettings, load_settings, parse_listen
 from ..config.schema import Settings
+from ..daemon.rpc import RpcRefused, RpcUnavailable, call_blocking
 from ..daemon.tls import InvalidCertificate, ServerTls
 from .administration import answers
 from .invocation import Invocation, Verbs
@@ -78,6 +79,7 @@ def look(file: Path) -> Iterator[Finding]:
     yield from _certificate(settings)
     running = _is_running(layout)
     yield from _sockets(layout, running=running)
+    yield from _queue(layout, running=running)
     yield from _listeners(settings, running=running)
     yield from _users(layout)
 
@@ -151,7 +153,8 @@ def _disk(layout: Layout) -> Iterator[Finding]:
 def _certificate(settings: Settings) -> Iterator[Finding]:
     from .certificates import expires, now_utc
 
-    if not settings.listen.imap and not settings.listen.imaps:
+    listen = settings.listen
+    if not any((listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions)):
         return
     try:
         ServerTls(settings.tls.certificate, settings.tls.private_key)
@@ -181,6 +184,7 @@ def _sockets(layout: Layout, *, running: bool) -> Iterator[Finding]:
         yield Finding(Level.NOTE, "processes", "auth is not running: `preau serve` starts all roles")
         return
     names = {"auth": layout.admin_socket, "keys": layout.keys_socket("admin"), "delivery": layout.delivery_socket}
+    names["queue"] = layout.queue_admin_socket
     for role, path in names.items():
         try:
             found = answers(path)
@@ -194,6 +198,25 @@ def _sockets(layout: Layout, *, running: bool) -> Iterator[Finding]:
             yield Finding(Level.PROBLEM, "sockets", f"{path} is open to everybody")
         else:
             yield Finding(Level.OK, "processes", f"{role} answers")
+
+
+def _queue(layout: Layout, *, running: bool) -> Iterator[Finding]:
+    """Mail that waits, and mail that waits for nobody to come."""
+    try:
+        if running and answers(layout.queue_admin_socket):
+            found = call_blocking(layout.queue_admin_socket, "list", limit=1)
+            waiting, held = found["waiting"], found["held"]
+            text = f"{found['total']} messages, {waiting} recipients wait" + (
+                f"; {held} are held: preau queue list" if held else ""
+            )
+            yield Finding(Level.NOTE if held else Level.OK, "queue", text)
+            return
+        left = len(list((layout.queue / "incoming").glob("*.env")))
+    except (Refused, RpcRefused, RpcUnavailable, OSError) as error:
+        yield Finding(Level.PROBLEM, "queue", str(error))
+        return
+    if left:
+        yield Finding(Level.NOTE, "queue", f"{left} messages wait for the queue to run")
 
 
 def _listeners(settings: Settings, *, running: bool) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import os
 import pwd
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..auth.api import Administration, AuthUnavailable
 from ..auth.key_source import KeySource
@@ -19,9 +20,12 @@ from ..storage.api import ChangeBus, Store, StoreError
 from .layout import layout_of, make_run_folder
 from .outcome import Refused
 
+if TYPE_CHECKING:
+    from ..daemon.tls import ServerTls
+
 log = logger("suite")
 
-ROLES = ("imap", "delivery")
+ROLES = ("imap", "delivery", "smtp", "queue")
 """Roles that ask auth and keys."""
 
 
@@ -31,7 +35,14 @@ def make_role(settings: Settings, name: str) -> Iterator[Role]:
     from ..auth.backends.load import NoBackend
     from ..auth.offline import InUse
 
-    makers = {"keys": make_keys, "auth": make_auth, "delivery": make_delivery, "imap": make_imap}
+    makers = {
+        "keys": make_keys,
+        "auth": make_auth,
+        "delivery": make_delivery,
+        "queue": make_queue,
+        "smtp": make_smtp,
+        "imap": make_imap,
+    }
     try:
         with makers[name](settings) as role:
             yield role
@@ -140,20 +151,71 @@ def _sweep(store: Store) -> None:
 
 
 @contextlib.contextmanager
+def make_smtp(settings: Settings) -> Iterator[Role]:
+    """The role smtp: one worker. It writes the spool and can read nothing of it."""
+    from ..auth.client import SocketAuthenticator, fetch_queue_key
+    from ..smtp.server import SmtpServer
+    from ..smtp.spool import Spool
+    from .values import smtp_settings
+    from .with_clients import WithClients
+
+    layout = layout_of(settings)
+    tls = make_tls(settings, "smtp")
+    public, _ = fetch_queue_key(layout.keys_socket("smtp"), wait=settings.auth.patience)
+    with contextlib.closing(Spool(layout.queue, public, hint_path=layout.queue_hints)) as spool:
+        authenticator = SocketAuthenticator(layout.auth_socket("smtp"))
+        yield WithClients(SmtpServer(spool, authenticator, smtp_settings(settings), tls), authenticator)
+
+
+@contextlib.contextmanager
+def make_queue(settings: Settings) -> Iterator[Role]:
+    """The role queue: the one that can open the spool."""
+    from ..auth.client import SocketAuthenticator, fetch_queue_key
+    from ..auth.offline import hold_lock
+    from ..smtp.queue import QueueServer
+    from ..smtp.queue_delivery import Deliverer
+    from ..smtp.queue_store import database_key
+    from ..smtp.relay import Relay
+    from ..smtp.resolver import DnsResolver
+    from ..smtp.spool import Spool
+    from .values import local_settings, queue_settings, relay_settings, resolver_settings
+    from .with_clients import WithClients
+
+    layout = layout_of(settings)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, hold_lock(layout.queue_lock, "queue"))
+        public, secret = fetch_queue_key(layout.keys_socket("queue"), wait=settings.auth.patience)
+        if secret is None:
+            raise Refused("queue: the key holder does not give the key that opens the spool")
+        spool = stack.enter_context(contextlib.closing(Spool(layout.queue, public, secret, hint_path=layout.queue_hints)))
+        authenticator = SocketAuthenticator(layout.auth_socket("queue"))
+        relay = Relay(relay_settings(settings), DnsResolver(resolver_settings(settings)))
+        deliverer = Deliverer(local_settings(settings), spool, authenticator, relay)
+        uids = peer_uids(("admin",))["admin"]
+        yield WithClients(QueueServer(queue_settings(settings, uids), spool, deliverer, database_key(secret)), authenticator)
+
+
+def make_tls(settings: Settings, role: str) -> "ServerTls":
+    """The certificate that clients of a role see. Raise Refused."""
+    from ..daemon.tls import InvalidCertificate, ServerTls
+
+    try:
+        return ServerTls(settings.tls.certificate, settings.tls.private_key)
+    except InvalidCertificate as error:
+        raise Refused(f"{role}: {error}") from None
+
+
+@contextlib.contextmanager
 def make_imap(settings: Settings) -> Iterator[Role]:
     """The role imap: one worker."""
     from .. import __version__
     from ..auth.client import SocketAuthenticator, SocketKeyHolder
-    from ..daemon.tls import InvalidCertificate, ServerTls
     from ..imap.server import ImapServer
     from .values import imap_settings
     from .with_clients import WithClients
 
     layout = layout_of(settings)
-    try:
-        tls = ServerTls(settings.tls.certificate, settings.tls.private_key)
-    except InvalidCertificate as error:
-        raise Refused(f"imap: {error}") from None
+    tls = make_tls(settings, "imap")
     with make_bus(settings, "imap") as bus, make_store(settings, bus) as store:
         authenticator = SocketAuthenticator(layout.auth_socket("imap"))
         keys = SocketKeyHolder(layout.keys_socket("imap"))

@@ -34,7 +34,7 @@ OFFSETS: Mapping[str, int] = {
     "http": 80,
 }
 _STANDARD: Mapping[str, int] = {**OFFSETS, "sieve": 4190}
-BUILT = ("lmtp", "imap", "imaps")  # keys of [listen]; the other ports are reserved
+BUILT = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")  # keys of [listen]; the other ports are reserved
 _MARKER = ".preau-init"  # in a folder that an init began and did not finish
 
 _EXAMPLES = """\
@@ -68,7 +68,7 @@ def add_verbs(verbs: Verbs) -> None:
     parser = verbs.add("init", run_init, "make a new instance in a folder", examples=_EXAMPLES)
     parser.add_argument("directory", metavar="DIR", type=Path, help="folder to make (empty, or made by an earlier init)")
     parser.add_argument("--domain", required=True, help="main mail domain")
-    parser.add_argument("--ports-from", type=int, metavar="N", help="listen on N+143, N+993, ... instead of the standard ports")
+    parser.add_argument("--ports-from", type=int, metavar="N", help="listen on N+25, N+143, ... instead of the standard ports")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDR", help="IP address to listen on (default 127.0.0.1)")
     parser.add_argument("--plaintext", action="store_true", help="take passwords without TLS; loopback addresses only")
 
@@ -184,7 +184,9 @@ def ports_of(settings: Settings) -> dict[str, int]:
 
 
 def _addresses(settings: Settings) -> list[str]:
-    return [parse_listen(each)[0] for each in (*settings.listen.imap, *settings.listen.imaps)]
+    listen = settings.listen
+    listeners = (listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions)
+    return list(dict.fromkeys(parse_listen(each)[0] for addresses in listeners for each in addresses))
 
 
 def _listen(host: str, port: int) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..config.schema import Settings
 from .outcome import Refused
 
-SHARED_FOLDER = 0o2770  # group: delivery, imap and dav write the same store
+SHARED_FOLDER = 0o2770  # group: delivery, imap and dav write the same store; smtp and queue the same spool
+READABLE_FOLDER = 0o750  # group: may go through, not write
 PRIVATE_FOLDER = 0o700
 SECRET_FILE = 0o600
 _SOCKET_PATH_MAX = 100  # octets: sun_path (unix(7)) less what storage.changes keeps for itself
@@ -63,6 +64,21 @@ class Layout:
         """The wrapped keys."""
         return self.keys_folder / "keys.db"
 
+    @property
+    def queue(self) -> Path:
+        """The spool (smtp/spool.py) and queue.db."""
+        return self.data / "queue"
+
+    @property
+    def queue_db(self) -> Path:
+        """What waits, and until when."""
+        return self.queue / "queue.db"
+
+    @property
+    def queue_lock(self) -> Path:
+        """Held by the queue process: two would send everything twice."""
+        return self.queue / "lock"
+
     def auth_socket(self, role: str) -> Path:
         """Where `role` reaches auth."""
         return self.run / f"auth-{role}.sock"
@@ -81,6 +97,16 @@ class Layout:
         """LMTP."""
         return self.run / "delivery.sock"
 
+    @property
+    def queue_hints(self) -> Path:
+        """Where the queue hears that a message came in."""
+        return self.run / "queue.sock"
+
+    @property
+    def queue_admin_socket(self) -> Path:
+        """Where the command line reaches the queue."""
+        return self.run / "queue-admin.sock"
+
     def folders(self) -> list[tuple[Path, int]]:
         """Every folder with its mode, parents first."""
         return [
@@ -89,6 +115,10 @@ class Layout:
             (self.auth_folder, PRIVATE_FOLDER),
             (self.keys_folder, PRIVATE_FOLDER),
             (self.traces, PRIVATE_FOLDER),
+            (self.queue, READABLE_FOLDER),
+            (self.queue / "tmp", SHARED_FOLDER),
+            (self.queue / "incoming", SHARED_FOLDER),
+            (self.queue / "active", PRIVATE_FOLDER),
             (self.keys, PRIVATE_FOLDER),
         ]
 

@@ -28,11 +28,14 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     DELIVERY_SOCKET: Kind("delivery"),  # RUN/delivery.sock; the others are keys of [listen]
     "lmtp": Kind("delivery"),
+    "smtp": Kind("smtp"),
+    "submission": Kind("smtp"),
+    "submissions": Kind("smtp", tls=True),
     "imap": Kind("imap"),
     "imaps": Kind("imap", tls=True),
 }
 
-_INTERNAL = {"keys": ("keys-",), "auth": ("auth-", "admin")}
+_INTERNAL = {"keys": ("keys-",), "auth": ("auth-", "admin"), "queue": ("queue",)}
 """How the names of sockets between our processes begin; systemd may hand them over, else the role makes them itself."""
 
 Sockets = list[tuple[str, socket.socket]]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import app_password, check, group, init, mailbox, serve, store, totp, traces, unbuilt, user
+from . import app_password, check, group, init, mailbox, queue, serve, store, totp, traces, unbuilt, user
 from .invocation import Invocation, Verbs
 from .outcome import Misused, Refused
 from .output import Output
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"preau {__version__}")
     verbs = Verbs(parser)
-    for module in (init, serve, user, group, totp, app_password, mailbox, store, traces, check, unbuilt):
+    for module in (init, serve, user, group, totp, app_password, mailbox, queue, store, traces, check, unbuilt):
         module.add_verbs(verbs)
     return parser
 

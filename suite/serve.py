@@ -26,7 +26,7 @@ from .unbuilt import refuse
 
 log = daemon_log.logger("suite")
 
-STAGES = {"keys": 0, "auth": 1, "delivery": DRAINING, "imap": DRAINING + 1}
+STAGES = {"keys": 0, "auth": 1, "delivery": DRAINING, "queue": DRAINING + 1, "smtp": DRAINING + 2, "imap": DRAINING + 3}
 """Role -> stage of the start: what a role asks is there before it."""
 
 _EXAMPLES = """\
@@ -69,9 +69,8 @@ def check_roles(names: Sequence[str]) -> list[str]:
 
 def processes_of(settings: Settings, role: str) -> int:
     """How many processes serve a role."""
-    if role != "imap":
-        return 1
-    return settings.imap.workers or len(os.sched_getaffinity(0))
+    workers: int | None = getattr(getattr(settings, role, None), "workers", None)
+    return 1 if workers is None else workers or len(os.sched_getaffinity(0))
 
 
 def supervise(settings: Settings, roles: Sequence[str], ready_file: Path | None) -> None:

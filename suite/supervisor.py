@@ -246,7 +246,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         stages = sorted({kept.program.stage for kept in self._kept}, reverse=True)
-        # Both outer stages drain together: delivery has nothing to wait for in imap.
+        # The outer stages drain together: none has anything to wait for in another that will not keep.
         draining = [kept for kept in self._kept if kept.program.stage >= DRAINING]
         await self._end_group(draining, self._times.drain + _GRACE)
         for stage in (stage for stage in stages if stage < DRAINING):

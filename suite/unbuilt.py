@@ -8,10 +8,9 @@ import argparse
 from .invocation import Invocation, Verbs
 from .outcome import Misused
 
-ROLES = ("smtp", "queue", "dav", "managesieve")
+ROLES = ("dav", "managesieve")
 _VERBS = {
     "share": "give others rights on a space of documents",
-    "queue": "look at the mail queue",
     "import": "import mail, calendars and cards from elsewhere",
     "export": "export an account",
     "dns": "print and check DNS records",

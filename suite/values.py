@@ -17,19 +17,33 @@ from ..auth.policies.tls import TlsSettings
 from ..auth.server import AuthSettings
 from ..config.schema import Settings
 from ..imap.settings import ImapSettings
+from ..smtp.client_connection import Deadlines
 from ..smtp.delivery import DeliverySettings
 from ..smtp.modes import SessionLimits
+from ..smtp.mx import Routes
+from ..smtp.queue import QueueSettings
+from ..smtp.queue_delivery import LocalSettings
+from ..smtp.relay import RelaySettings
+from ..smtp.resolver import ResolverSettings
+from ..smtp.schedule import Schedule
+from ..smtp.server import SmtpSettings
 from ..storage.api import StoreLimits
 from .layout import layout_of
 
 T = TypeVar("T")
 
 
-def fill(cls: type[T], section: object, *, prefix: str = "", **given: Any) -> T:
-    """A `cls` whose fields are `given`, or else keys of `section` (behind `prefix`); the rest keeps its default."""
+def fill(cls: type[T], section: object, *, prefix: str = "", suffix: str = "", **given: Any) -> T:
+    """A `cls` whose fields are `given`, or else keys of `section` (between `prefix` and `suffix`); the rest is its own."""
     names = [field.name for field in dataclasses.fields(cls) if field.name not in given]  # type: ignore[arg-type]  # T is one
-    found = {name: getattr(section, prefix + name) for name in names if hasattr(section, prefix + name)}
+    keys = {name: f"{prefix}{name}{suffix}" for name in names}
+    found = {name: getattr(section, key) for name, key in keys.items() if hasattr(section, key)}
     return cls(**found, **given)
+
+
+def hostname(settings: Settings) -> str:
+    """The name in greetings and trace fields."""
+    return settings.instance.hostname or settings.instance.domain
 
 
 def store_limits(settings: Settings) -> StoreLimits:
@@ -100,12 +114,77 @@ def delivery_settings(settings: Settings) -> DeliverySettings:
     return fill(
         DeliverySettings,
         settings.delivery,
-        hostname=settings.instance.hostname or settings.instance.domain,
+        hostname=hostname(settings),
         domain=settings.instance.domain,
         trusted_networks=settings.delivery.trusted_nets,
         tag_separator=settings.auth.delimiter,
         limits=fill(SessionLimits, settings.delivery, message_size=settings.limits.message_size),
     )
+
+
+def smtp_settings(settings: Settings) -> SmtpSettings:
+    """The role smtp."""
+    return fill(
+        SmtpSettings,
+        settings.smtp,
+        hostname=hostname(settings),
+        domain=settings.instance.domain,
+        domains=settings.instance.domains,
+        plaintext_ok=settings.listen.plaintext,
+        help_url=settings.auth.help_url,
+        support_phone=settings.auth.support_phone,
+        scram=settings.auth.scram,
+        delivery_socket=layout_of(settings).delivery_socket,
+        limits=fill(SessionLimits, settings.smtp, message_size=settings.limits.message_size),
+    )
+
+
+def queue_settings(settings: Settings, admin_uids: frozenset[int] | None) -> QueueSettings:
+    """The role queue."""
+    layout = layout_of(settings)
+    return fill(
+        QueueSettings,
+        settings.queue,
+        run=layout.run,
+        database=layout.queue_db,
+        hostname=hostname(settings),
+        schedule=fill(Schedule, settings.queue),
+        admin_uids=admin_uids,
+    )
+
+
+def local_settings(settings: Settings) -> LocalSettings:
+    """The queue's way to delivery."""
+    domains = (settings.instance.domain, *settings.instance.domains)
+    return fill(
+        LocalSettings,
+        settings.queue,
+        prefix="delivery_",
+        delivery=layout_of(settings).delivery_socket,
+        hostname=hostname(settings),
+        domain=settings.instance.domain,
+        domains=frozenset(domain.lower() for domain in domains),
+        tag_separator=settings.auth.delimiter,
+        received=settings.queue.received,
+        deadlines=fill(Deadlines, settings.queue, prefix="delivery_", suffix="_seconds"),
+    )
+
+
+def relay_settings(settings: Settings) -> RelaySettings:
+    """The queue's way to other hosts."""
+    return fill(
+        RelaySettings,
+        settings.relay,
+        hostname=hostname(settings),
+        own_names=frozenset(name.lower() for name in settings.relay.own_names),
+        routes=fill(Routes, settings.relay),
+        deadlines=fill(Deadlines, settings.relay, suffix="_seconds"),
+    )
+
+
+def resolver_settings(settings: Settings) -> ResolverSettings:
+    """The relay's questions to the DNS."""
+    return fill(ResolverSettings, settings.dns)
 
 
 def key_settings(settings: Settings, roles: tuple[str, ...], uids: dict[str, frozenset[int]]) -> KeySettings:

@@ -13,8 +13,8 @@ from ..daemon.role import Role
 class WithClients:
     """A role that also keeps its clients."""
 
-    def __init__(self, role: Role, authenticator: SocketAuthenticator, keys: SocketKeyHolder) -> None:
-        """Keep them for as long as the role lives."""
+    def __init__(self, role: Role, authenticator: SocketAuthenticator, keys: SocketKeyHolder | None = None) -> None:
+        """Keep them for as long as the role lives. `keys`: None for one that serves no accounts."""
         self._role = role
         self._authenticator = authenticator
         self._keys = keys
@@ -31,4 +31,5 @@ class WithClients:
             await self._role.drain(seconds)
         finally:
             await self._authenticator.close()
-            await self._keys.close()
+            if self._keys is not None:
+                await self._keys.close()

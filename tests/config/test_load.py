@@ -108,3 +108,49 @@ def test_a_backend_gets_its_own_options(tmp_path: Path) -> None:
     first, second = parse_settings(f"{GOOD}[auth]\n{line}\n".encode(), tmp_path / "f").auth.backends
     assert (first.use, first.domains, first.options) == ("file", ("b.example",), {"path": "staff"})
     assert (second.use, second.options) == ("sqlite", {})
+
+
+def test_routes_are_domains_to_hosts(tmp_path: Path) -> None:
+    text = f'{GOOD}[relay.routes]\n"Peer.example" = "127.0.0.1:2525"\n".b.example" = "[::1]:25"\n'
+    assert parse_settings(text.encode(), tmp_path / "f").relay.routes == {
+        "peer.example": "127.0.0.1:2525",
+        ".b.example": "[::1]:25",
+    }
+    assert parse_settings(GOOD.encode(), tmp_path / "f").relay.routes == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param('routes = "a:25"', 'routes: say a table: {"example.org" = "..."}', id="no table"),
+        pytest.param('routes = {"a b" = "a:25"}', "routes: 'a b' is not a domain name", id="no domain"),
+        pytest.param('routes = {"a.example" = "host"}', "routes: 'host' is not host:port", id="no port"),
+        pytest.param('routes = {"a.example" = 25}', "routes: say it as text in quotes", id="number"),
+        pytest.param('smart_host = "host:0"', "smart_host: 'host:0' is not host:port", id="port 0"),
+    ],
+)
+def test_hosts_are_checked(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        parse_settings(f"{GOOD}[relay]\n{line}\n".encode(), tmp_path / "f")
+    assert str(caught.value).startswith(f"{tmp_path}/f:4: {message}")
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        pytest.param("dns", 'servers = ["dns.example"]', "servers: 'dns.example' is not an IP address", id="name"),
+        pytest.param("dns", 'families = ["ipx"]', "families: 'ipx' is not one of ipv4, ipv6", id="family"),
+        pytest.param("queue", "steps = [300, 0]", "steps: 0 is less than 1 seconds", id="no wait"),
+        pytest.param("queue", 'steps = ["5 min", "soon"]', "steps: ", id="no duration"),
+    ],
+)
+def test_lists_are_checked(section: str, line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        parse_settings(f"{GOOD}[{section}]\n{line}\n".encode(), tmp_path / "f")
+    assert str(caught.value).startswith(f"{tmp_path}/f:4: {message}")
+
+
+@pytest.mark.parametrize(("section", "key"), [("queue", "steps"), ("dns", "families")])
+def test_lists_that_may_not_be_empty(section: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=f"{key}: "):
+        parse_settings(f"{GOOD}[{section}]\n{key} = []\n".encode(), tmp_path / "f")

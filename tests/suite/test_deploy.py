@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from preau.suite.compose import ROLES
+from preau.suite.layout import Layout
 from preau.suite.listeners import KINDS
 from preau.suite.serve import STAGES
 
@@ -39,7 +41,7 @@ def test_a_unit_runs_its_role_as_its_user(path: Path) -> None:
     assert unit["ExecStart"][0].split()[1:3] == ["serve", role]
     assert unit["User"] == [f"preau-{role}"]
     assert unit["Type"] == ["notify"]
-    assert unit["UMask"] == ["0007" if role in ("imap", "delivery") else "0077"]
+    assert unit["UMask"] == ["0007" if role in ("imap", "delivery", "smtp") else "0077"]
     assert {
         f"{name}.socket" for name in (each.stem for each in SOCKETS if read(each)["Socket"]["Service"] == [path.name])
     } == set(unit["Sockets"][0].split())
@@ -49,8 +51,15 @@ def test_a_unit_runs_its_role_as_its_user(path: Path) -> None:
 def test_a_socket_has_a_name_that_its_role_knows(path: Path) -> None:
     unit = read(path)["Socket"]
     name, service = unit["FileDescriptorName"][0], unit["Service"][0].removesuffix(".service").removeprefix("preau-")
-    internal = {"keys": r"keys-(imap|delivery|auth|admin)", "auth": r"auth-(imap|delivery)|admin"}
-    if service in internal:
+    internal = {
+        "keys": r"keys-(imap|delivery|smtp|queue|auth|admin)",
+        "auth": r"auth-(imap|delivery|smtp|queue)|admin",
+        "queue": r"queue-admin",
+    }
+    if name == "queue":  # datagrams: smtp tells that something came in
+        assert unit["ListenDatagram"] == ["/run/preau/queue.sock"]
+        assert (unit["SocketGroup"], unit["SocketMode"], service) == (["preau-spool"], ["0660"], "queue")
+    elif service in internal:
         assert re.fullmatch(internal[service], name)
         assert unit["ListenStream"] == [f"/run/preau/{name}.sock"]
         assert unit["SocketMode"] == ["0600"]
@@ -68,6 +77,19 @@ def test_users_and_folders_are_declared() -> None:
     for path in SERVICES:
         for folder in read(path)["Service"].get("ReadWritePaths", [""])[0].split():
             assert f"d {folder} " in folders
+
+
+def test_every_asker_has_its_sockets() -> None:
+    names = {read(path)["Socket"]["FileDescriptorName"][0] for path in SOCKETS}
+    assert {f"auth-{role}" for role in ROLES} | {f"keys-{role}" for role in ROLES} <= names
+
+
+def test_folders_have_the_modes_that_init_gives_them() -> None:
+    folders = (FOLDER / "tmpfiles.conf").read_text(encoding="utf-8")
+    layout = Layout(Path("/var/lib/preau"), Path("/k"), Path("/r"), Path("/k/kek"))
+    for path, mode in layout.folders():
+        if path not in (layout.data, layout.keys):
+            assert f"d {path} {mode:04o} " in folders
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -1,8 +1,10 @@
 """Sockets: bound from the settings, or handed over, as systemd does it with the units of deploy/systemd."""
 
 import contextlib
+import json
 import os
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
@@ -11,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from instance import Instance, make_instance
+from instance import Instance, make_instance, wait_for
 from preau.config.load import load_settings
 from preau.daemon.listener import bind_tcp, bind_unix, handed_over
 from preau.daemon.rpc import RpcRefused, call_blocking
 from preau.suite.listeners import as_listeners, of_role, open_sockets
 from preau.suite.outcome import Refused
 
-ROLES = ["keys", "auth", "delivery", "imap"]
+ROLES = ["keys", "auth", "delivery", "queue", "smtp", "imap"]
 
 
 @pytest.fixture
@@ -33,6 +35,12 @@ def test_what_the_settings_say_is_bound(instance: Instance) -> None:
             stack.enter_context(one)
         assert [name for name, _ in of_role(sockets, "delivery")] == ["delivery", "lmtp"]
         assert [(each.name, each.tls) for each in as_listeners(of_role(sockets, "imap"))] == [("imap", False), ("imaps", True)]
+        assert [(each.name, each.tls) for each in as_listeners(of_role(sockets, "smtp"))] == [
+            ("smtp", False),
+            ("submission", False),
+            ("submissions", True),
+        ]
+        assert of_role(sockets, "queue") == []  # its sockets are between our processes: it makes them itself
         assert of_role(sockets, "imap")[1][1].getsockname() == ("127.0.0.1", instance.imaps)
 
 
@@ -83,7 +91,12 @@ def test_roles_run_alone_on_sockets_that_systemd_made(instance: Instance) -> Non
 
         keys = [unix("keys-auth"), unix("keys-imap"), unix("keys-delivery"), unix("keys-admin")]
         auth = [unix("auth-imap"), unix("auth-delivery"), unix("admin")]
+        keys += [unix("keys-queue"), unix("keys-smtp")]
+        auth += [unix("auth-queue"), unix("auth-smtp")]
         delivery = [unix("delivery")]
+        hints = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        hints.bind(os.fspath(run / "queue.sock"))
+        queue = [unix("queue-admin"), ("queue", hints)]
         with activated(instance, "keys", keys), activated(instance, "auth", auth), activated(instance, "delivery", delivery):
             assert instance.preau("user", "add", "marie@ecole.example").code == 0
             found = call_blocking(run / "auth-delivery.sock", "lookup", address="marie@ecole.example")
@@ -92,3 +105,15 @@ def test_roles_run_alone_on_sockets_that_systemd_made(instance: Instance) -> Non
                 call_blocking(run / "auth-imap.sock", "lookup", address="marie@ecole.example")
             with pytest.raises(RpcRefused):
                 call_blocking(run / "keys-imap.sock", "pepper")
+            with pytest.raises(RpcRefused):
+                call_blocking(run / "keys-delivery.sock", "queue_key")
+            assert "secret" not in call_blocking(run / "keys-smtp.sock", "queue_key")
+            with activated(instance, "queue", queue), activated(instance, "smtp", []):
+                with smtplib.SMTP("127.0.0.1", instance.smtp, timeout=30) as client:
+                    client.sendmail("a@b.example", ["marie@ecole.example"], "Subject: x\r\n\r\nx\r\n")
+                wait_for(lambda: json.loads(instance.preau("queue", "list", "--json").output) == [])
+                rows = json.loads(instance.preau("mailbox", "list", "marie@ecole.example", "--json").output)
+                assert [row["messages"] for row in rows if row["name"] == "INBOX"] == [1]
+            # What systemd made stays when a role ends.
+            assert (run / "queue.sock").is_socket()
+            assert (run / "queue-admin.sock").is_socket()

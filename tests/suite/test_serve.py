@@ -17,6 +17,7 @@ from command import preau
 from instance import DOMAIN, Instance, command_of, descendants, is_gone, make_instance, serving, wait_for
 
 MARIE = f"marie.durand@{DOMAIN}"
+ROLES = ("keys", "auth", "delivery", "queue", "smtp", "imap")
 SMALL = "[imap]\nworkers = 1\n"
 LETTER = f"From: a@b.example\r\nTo: {MARIE}\r\nSubject: {{}}\r\n\r\nBonjour.\r\n"
 
@@ -65,10 +66,12 @@ def role_pids(supervisor: int, role: str) -> list[int]:
 def test_every_role_has_its_processes(running: tuple[Instance, str, int]) -> None:
     _, _, supervisor = running
     workers = len(os.sched_getaffinity(0))
-    assert {role: len(role_pids(supervisor, role)) for role in ("keys", "auth", "delivery", "imap")} == {
+    assert {role: len(role_pids(supervisor, role)) for role in ROLES} == {
         "keys": 1,
         "auth": 1,
         "delivery": 1,
+        "queue": 1,
+        "smtp": 1,
         "imap": workers,
     }
 
@@ -121,7 +124,7 @@ def test_commands_speak_to_the_daemons(running: tuple[Instance, str, int]) -> No
 
 def test_a_second_instance_of_a_role_is_refused(running: tuple[Instance, str, int]) -> None:
     instance, _, _ = running
-    for role in ("keys", "auth", "delivery", "imap"):
+    for role in ROLES:
         done = subprocess_preau(instance, "serve", role)
         assert done.returncode == 1, role
         assert b"Traceback" not in done.stderr, done.stderr.decode()
@@ -149,7 +152,7 @@ def test_a_revoked_session_ends(running: tuple[Instance, str, int]) -> None:
         pass
 
 
-@pytest.mark.parametrize("role", ["imap", "delivery", "auth", "keys"])
+@pytest.mark.parametrize("role", ["imap", "smtp", "queue", "delivery", "auth", "keys"])
 def test_a_killed_role_comes_back(role: str, running: tuple[Instance, str, int]) -> None:
     instance, password, supervisor = running
     before = role_pids(supervisor, role)
@@ -173,7 +176,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, free_base: Callable[[], i
     password = make_people(instance)
     with serving(instance) as process:
         below = descendants(process.pid)
-        assert len(below) >= 4
+        assert len(below) >= len(ROLES)
         with signed_in(instance, password) as client:
             client.select("INBOX")
             process.send_signal(signal.SIGTERM)
@@ -182,7 +185,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, free_base: Callable[[], i
     assert not (instance.folder / "ready").exists()
     run = instance.run
     assert [path.name for path in run.rglob("*") if path.is_socket()] == []
-    for port in (instance.imap, instance.imaps, instance.lmtp):
+    for port in (instance.imap, instance.imaps, instance.lmtp, instance.smtp, instance.submission, instance.submissions):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
     log = (instance.folder / "serve.log").read_text()

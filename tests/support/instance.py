@@ -45,6 +45,21 @@ class Instance:
         return self.base + 993
 
     @property
+    def smtp(self) -> int:
+        """Port for mail from outside."""
+        return self.base + 25
+
+    @property
+    def submission(self) -> int:
+        """Port with STARTTLS."""
+        return self.base + 587
+
+    @property
+    def submissions(self) -> int:
+        """Port with TLS."""
+        return self.base + 465
+
+    @property
     def lmtp(self) -> int:
         """Port of LMTP."""
         return self.base + 24
