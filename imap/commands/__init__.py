@@ -27,10 +27,13 @@ from .quota import handle_getquota, handle_getquotaroot
 from .rename import handle_rename
 from .search import handle_search
 from .select import handle_select
+from .sort import handle_sort, handle_thread
 from .starttls import handle_starttls
 from .status import handle_status
 from .store import handle_store
 from .subscribe import handle_subscribe, handle_unsubscribe
+
+THREADS = ("THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES")
 
 
 def _table(rows: Iterable[Row]) -> CommandTable:
@@ -74,6 +77,10 @@ TABLE: CommandTable = _table(
         Row("UID EXPUNGE", handle_expunge, IN_MAILBOX, "6.4.9", answers_uids=True),
         Row("SEARCH", handle_search, IN_MAILBOX, "6.4.4", ("ESEARCH", "SEARCHRES", "WITHIN"), uses_sequence=True),
         Row("UID SEARCH", handle_search, IN_MAILBOX, "6.4.9", answers_uids=True),
+        Row("SORT", handle_sort, IN_MAILBOX, "RFC 5256", ("SORT", "SORT=DISPLAY"), uses_sequence=True),
+        Row("UID SORT", handle_sort, IN_MAILBOX, "RFC 5256", answers_uids=True),
+        Row("THREAD", handle_thread, IN_MAILBOX, "RFC 5256", THREADS, uses_sequence=True),
+        Row("UID THREAD", handle_thread, IN_MAILBOX, "RFC 5256", answers_uids=True),
         Row("FETCH", handle_fetch, IN_MAILBOX, "6.4.5", ("SAVEDATE", "BINARY", "PREVIEW"), uses_sequence=True),
         Row("UID FETCH", handle_fetch, IN_MAILBOX, "6.4.9", answers_uids=True),
         Row("STORE", handle_store, IN_MAILBOX, "6.4.6", uses_sequence=True),

@@ -4,15 +4,17 @@ Owns which messages are searched and the form of the answer. What keys mean is i
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ...storage.api import Facts, Mail, MailboxId, TextKey, Uid
 from ..encode import render_esearch, render_search
 from ..search import CHARSETS, BadCharset, Columns, UndecodableText, asks_modseq, needs_thread, search
 from ..session import Session
-from ..steps import Steps, work
-from ..values import Search, SearchReturn
+from ..steps import Step, Steps, work
+from ..values import Search, SearchKey, SearchReturn
 from ..view import View
 
 _INLINE = 2_000  # messages searched by flags on the loop itself; more go to a thread
@@ -20,8 +22,8 @@ _INLINE = 2_000  # messages searched by flags on the loop itself; more go to a t
 _CHARSET_LIST = " ".join(CHARSETS).encode("ascii")
 
 
-class _Sources:
-    """The store as imap/search.py wants it: one mailbox."""
+class MailboxSources:
+    """The store as imap/search.py and imap/sort.py want it: one mailbox."""
 
     __slots__ = ("_mail", "_mailbox")
 
@@ -30,32 +32,52 @@ class _Sources:
         self._mailbox = mailbox
 
     def facts(self, uids: Sequence[Uid]) -> Iterable[Facts]:
+        """See Mail."""
         return self._mail.facts(self._mailbox, uids)
 
+    def header_fields(self, uids: Sequence[Uid], names: Sequence[bytes]) -> Iterable[tuple[Uid, bytes]]:
+        """See Mail."""
+        return self._mail.header_fields(self._mailbox, uids, names)
+
     def search_text(self, key: TextKey, uids: Sequence[Uid]) -> set[Uid]:
+        """See Mail."""
         return self._mail.search_text(self._mailbox, key, uids)
 
     def sent_dates(self, uids: Sequence[Uid]) -> Mapping[Uid, int]:
+        """See Mail."""
         return self._mail.sent_dates(self._mailbox, uids)
 
 
-def handle_search(session: Session, args: Search) -> Steps:
-    """Search what this session sees."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, ascending."""
+
+    numbers: list[int]
+    uids: list[int]
+    modseqs: list[int]
+
+    @property
+    def modseq(self) -> int:
+        """The highest of theirs, 0 when nothing was found."""
+        return max(self.modseqs, default=0)
+
+
+def find_messages(session: Session, key: SearchKey, charset: str) -> Generator[Step, Any, Found | bytes]:
+    """Search what this session sees; the tagged answer when that cannot be."""
     view = session.selected
-    with_modseq = asks_modseq(args.key)
-    if with_modseq:
+    if asks_modseq(key):
         yield session.enable_condstore()
     columns = _columns(view, session.saved)
     find = partial(
         search,
-        args.key,
+        key,
         columns,
-        _Sources(session.mail, view.mailbox.id),
+        MailboxSources(session.mail, view.mailbox.id),
         now=int(session.site.now()),
-        charset=args.charset,
+        charset=charset,
     )
     try:
-        if needs_thread(args.key) or columns.count > _INLINE:
+        if needs_thread(key) or columns.count > _INLINE:
             found = yield from work(find)
         else:
             found = find()
@@ -65,13 +87,24 @@ def handle_search(session: Session, args: Search) -> Steps:
         return b"BAD " + str(error).encode("ascii", "replace")
     if not view.is_current:
         found = [place for place in found if view.place(columns.uids[place]) >= 0]
-    numbers = [columns.uids[place] for place in found] if args.uid else [place + 1 for place in found]
-    modseq = max((columns.modseqs[place] for place in found), default=None) if with_modseq else None
+    uids, modseqs = columns.uids, columns.modseqs
+    return Found([place + 1 for place in found], [uids[place] for place in found], [modseqs[place] for place in found])
+
+
+def handle_search(session: Session, args: Search) -> Steps:
+    """Search, and tell in the form asked for."""
+    with_modseq = asks_modseq(args.key)
+    found = yield from find_messages(session, args.key, args.charset)
+    if isinstance(found, bytes):
+        if args.returns and SearchReturn.SAVE in args.returns and found.startswith(b"NO"):
+            session.saved = ()  # RFC 5182 section 2.1: after NO nothing is saved, after BAD what was
+        return found
+    numbers = found.uids if args.uid else found.numbers
     if args.returns is None:
-        yield from _lines(render_search(numbers, modseq))
+        yield from _lines(render_search(numbers, found.modseq if with_modseq else None))
         return b"OK SEARCH completed"
     if SearchReturn.SAVE in args.returns:
-        session.saved = _saved([columns.uids[place] for place in found], args.returns)
+        session.saved = _saved(found.uids, args.returns)
     told = args.returns - {SearchReturn.SAVE}
     if told:
         yield from _lines(
@@ -82,7 +115,7 @@ def handle_search(session: Session, args: Search) -> Steps:
                 greatest=numbers[-1] if numbers and SearchReturn.MAX in told else None,
                 count=len(numbers) if SearchReturn.COUNT in told else None,
                 found=numbers if SearchReturn.ALL in told else None,
-                modseq=_told_modseq(columns, found, told) if with_modseq and found else None,
+                modseq=_told_modseq(found.modseqs, told) if with_modseq and numbers else None,
             )
         )
     return b"OK SEARCH completed"
@@ -110,12 +143,12 @@ def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
     return array("I", uids)
 
 
-def _told_modseq(columns: Columns, found: list[int], told: frozenset[SearchReturn]) -> int:
+def _told_modseq(modseqs: list[int], told: frozenset[SearchReturn]) -> int:
     """RFC 4731 section 3.2: of the messages told when only MIN or MAX is, else the highest of all found."""
     ends = [end for end, wanted in ((0, SearchReturn.MIN), (-1, SearchReturn.MAX)) if wanted in told]
     if ends and not told & {SearchReturn.ALL, SearchReturn.COUNT}:
-        found = [found[end] for end in ends]
-    return max(columns.modseqs[place] for place in found)
+        modseqs = [modseqs[end] for end in ends]
+    return max(modseqs)
 
 
 def _lines(text: bytes) -> Iterable[bytes]:

@@ -48,4 +48,4 @@ def test_uid_forms_answer_with_uids_and_numbers_stand_still_in_the_others() -> N
     for name, row in TABLE.items():
         assert row.name == name
         assert row.answers_uids == name.startswith("UID ")
-    assert {name for name, row in TABLE.items() if row.uses_sequence} == {"FETCH", "STORE", "SEARCH"}
+    assert {name for name, row in TABLE.items() if row.uses_sequence} == {"FETCH", "STORE", "SEARCH", "SORT", "THREAD"}
