@@ -14,6 +14,7 @@ from ..steps import Steps
 from ..values import List, ListReturn, ListSelect, Lsub, StatusItem
 from .status import render_status
 
+_CRITERIA = (ListSelect.SUBSCRIBED, ListSelect.SPECIAL_USE)
 _SLICE = 100  # lines a piece of the answer has
 _ROOT = b'"' + DELIMITER.encode("ascii") + b'"'
 
@@ -53,10 +54,10 @@ def handle_list(session: Session, args: List) -> Steps:
         yield b"* LIST (\\Noselect) " + _ROOT + b' ""\r\n'
         return b"OK LIST completed"
     lines: list[bytes] = []
-    for name, entry in _matching(session, args):
-        lines.append(_line(session, name, entry, args))
-        if args.status and entry.info is not None:
-            lines.extend(_status(session, entry.info, args.status))
+    for told in _matching(session, args):
+        lines.append(_line(session, told, args))
+        if args.status and told.entry.info is not None and told.selected:
+            lines.extend(_status(session, told.entry.info, args.status))
         if len(lines) >= _SLICE:
             yield b"".join(lines)
             lines.clear()
@@ -64,26 +65,47 @@ def handle_list(session: Session, args: List) -> Steps:
     return b"OK LIST completed"
 
 
-def _matching(session: Session, args: List) -> Iterator[tuple[str, _Entry]]:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A name to be told: because it meets the selection options, or because something below it does, or both."""
+
+    name: str
+    entry: _Entry
+    selected: bool
+    above_selected: bool
+
+
+def _matching(session: Session, args: List) -> Iterator[_Told]:
     patterns = ListPatterns(args.reference, args.patterns)
-    subscribed = ListSelect.SUBSCRIBED in args.select
-    special = ListSelect.SPECIAL_USE in args.select
-    recursive = ListSelect.RECURSIVEMATCH in args.select
-    for name, entry in _hierarchy(session).items():
-        if not patterns.matches(name):
-            continue
-        if subscribed:
-            chosen = entry.subscribed or (recursive and entry.has_subscribed_children)
-        else:
-            # A name that is neither a mailbox nor above one is a subscription left behind: LIST does not tell it.
-            chosen = entry.info is not None or entry.has_children
-        if special:
-            chosen = chosen and entry.info is not None and bool(entry.info.special_use)
-        if chosen:
-            yield name, entry
+    hierarchy = _hierarchy(session)
+    shown = {name for name in hierarchy if patterns.matches(name)}
+    above: set[str] = set()  # names with something selected below them
+    owed: set[str] = set()  # those of them where it is not told by itself (RFC 5258 section 3.3, rule 2 B)
+    if ListSelect.RECURSIVEMATCH in args.select:
+        for name, entry in hierarchy.items():
+            if _is_selected(entry, args):
+                above.update(parents(name))
+                if name not in shown:
+                    owed.update(parents(name))
+    for name, entry in hierarchy.items():
+        if name in shown:
+            selected = _is_selected(entry, args)
+            if selected or name in owed:
+                yield _Told(name, entry, selected, name in above)
 
 
-def _line(session: Session, name: str, entry: _Entry, args: List) -> bytes:
+def _is_selected(entry: _Entry, args: List) -> bool:
+    """Whether a name meets the selection options."""
+    if ListSelect.SPECIAL_USE in args.select and (entry.info is None or not entry.info.special_use):
+        return False
+    if ListSelect.SUBSCRIBED in args.select:
+        return entry.subscribed
+    # A name that is neither a mailbox nor above one is a subscription left behind: LIST does not tell it.
+    return entry.info is not None or entry.has_children
+
+
+def _line(session: Session, told: _Told, args: List) -> bytes:
+    entry = told.entry
     attributes = []
     if entry.info is None:
         # RFC 5258 section 3.1: \NonExistent implies \Noselect; a client of plain LIST knows only the latter.
@@ -95,9 +117,10 @@ def _line(session: Session, name: str, entry: _Entry, args: List) -> bytes:
         # Told in every LIST (RFC 6154 section 2 allows it; Outlook and iOS never ask).
         attributes += sorted(entry.info.special_use)
     line = b"* LIST (" + " ".join(attributes).encode("ascii") + b") " + _ROOT + b" "
-    line += render_mailbox(name, utf8=session.utf8)
-    if ListSelect.RECURSIVEMATCH in args.select and ListSelect.SUBSCRIBED in args.select and entry.has_subscribed_children:
-        line += b' ("CHILDINFO" ("SUBSCRIBED"))'
+    line += render_mailbox(told.name, utf8=session.utf8)
+    if told.above_selected:
+        criteria = b" ".join(b'"%b"' % option.value.encode("ascii") for option in _CRITERIA if option in args.select)
+        line += b' ("CHILDINFO" (%b))' % criteria
     return line + b"\r\n"
 
 

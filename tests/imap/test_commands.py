@@ -1,5 +1,7 @@
 """Commands and the frame they run in, each run as a generator (dialogs/ has what clients say over a socket)."""
 
+import re
+
 import pytest
 
 from imap_steps import Client, make_site, run_steps
@@ -378,3 +380,32 @@ def test_utf8_accept_tells_names_as_they_are() -> None:
     assert client.say(b"ENABLE UTF8=ACCEPT")[0] == ["* ENABLED UTF8=ACCEPT"]
     assert client.session.upgrade is Upgrade.UTF8
     assert '* LIST (\\HasNoChildren) "/" "\u00c9t\u00e9"' in client.say(b'LIST "" *')[0]
+
+
+def test_recursivematch_tells_parents_of_what_is_not_told_itself() -> None:
+    """RFC 5258 sections 3.3 and 3.5, RFC 5819: no redundant parents, STATUS only for what was selected."""
+    client = Client()
+    for name in (b"A/B", b"C/D", b"C/E"):
+        client.say(b"CREATE " + name)
+        client.say(b"SUBSCRIBE " + name)
+    client.say(b"SUBSCRIBE C")
+
+    def told(pattern: bytes) -> list[str]:
+        lines, _ = client.say(b'LIST (SUBSCRIBED RECURSIVEMATCH) "" %b RETURN (STATUS (MESSAGES))' % pattern)
+        return [line for line in lines if re.search(r"\b[ACD](/|\b)", line.split(") ", 1)[1] if "LIST" in line else line[9:])]
+
+    assert told(b"A*") == ['* LIST (\\HasNoChildren \\Subscribed) "/" A/B', "* STATUS A/B (MESSAGES 0)"]
+    assert told(b"A") == ['* LIST (\\HasChildren) "/" A ("CHILDINFO" ("SUBSCRIBED"))']
+    assert told(b"C") == [
+        '* LIST (\\HasChildren \\Subscribed) "/" C ("CHILDINFO" ("SUBSCRIBED"))',
+        "* STATUS C (MESSAGES 0)",
+    ]
+    assert '* LIST (\\HasChildren \\Subscribed) "/" C ("CHILDINFO" ("SUBSCRIBED"))' in told(b"(C C/*)")
+
+
+def test_recursivematch_of_special_use() -> None:
+    """RFC 6154 section 3: SPECIAL-USE is a selection option like others."""
+    client = Client()
+    client.say(b"CREATE Old/Kept (USE (\\Archive))")
+    lines, _ = client.say(b'LIST (SPECIAL-USE RECURSIVEMATCH) "" Old')
+    assert lines == ['* LIST (\\HasChildren) "/" Old ("CHILDINFO" ("SPECIAL-USE"))']
