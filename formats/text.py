@@ -253,8 +253,11 @@ _PIECE = 262_144
 
 
 def _normalise_to(text: str, limit: int | None) -> str:
-    """normalise() piece by piece, until it has given more than `limit`: one character may become eighteen."""
-    if limit is None or len(text) <= _PIECE or text.isascii():
+    """normalise() piece by piece, until it has given more than `limit`: one character may become eighteen.
+
+    Pieces also bound the memory: the words of a long text are many times its size while they are apart.
+    """
+    if limit is None or len(text) <= _PIECE:
         return normalise(text)
     pieces: list[str] = []
     size = 0

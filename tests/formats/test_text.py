@@ -1,4 +1,5 @@
 import html.parser
+import tracemalloc
 import unicodedata
 
 import pytest
@@ -240,3 +241,14 @@ def test_any_content_has_text(body: bytes, charset: str, subtype: str) -> None:
         assert text.complete
         assert LINE not in text.body
         text.body.encode()
+
+
+def test_a_long_text_is_not_taken_apart_at_once() -> None:
+    text = b"des mots sans fin\r\n" * 220_000
+    message = b"Subject: long\r\n\r\n" + text
+    tracemalloc.start()
+    found = extract_message(message, EVERYTHING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.body == ("des mots sans fin " * 220_000)
+    assert peak < 8 * len(text)  # some copies; as a list of words it would be twenty times the text
