@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -123,6 +124,6 @@ def test_append_takes_literal8_without_nul() -> None:
     assert answer_to(client, events).startswith(b"NO [UNKNOWN-CTE] ")
 
 
-def answer_to(client: Client, events: list[object]) -> bytes:
+def answer_to(client: Client, events: Sequence[object]) -> bytes:
     first, *rest = events
     return run_steps(run_command(client.session, TABLE["APPEND"], first), rest)[1]  # type: ignore[arg-type]  # events they are

@@ -8,6 +8,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -41,7 +42,7 @@ class Line:
             self.send(b"l LOGIN %b %b\r\n" % (login.encode(), PASSWORD.encode()))
             assert self.until(b"l").startswith(b"l OK")
 
-    def __enter__(self) -> "Line":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
