@@ -149,9 +149,12 @@ class ImapSection:
     idle_seconds: float = key(1_800.0, "without a command (RFC 9051 asks for 30 minutes)", unit=Unit.SECONDS, minimum=60)
     stalled_seconds: float = key(300.0, "a client that takes none of what it asked for", unit=Unit.SECONDS, minimum=1)
     handshake_seconds: float = key(30.0, "TLS handshake", unit=Unit.SECONDS, minimum=1)
+    grace_seconds: float = key(
+        1.0, "who has not signed in by then gives way where an address has all its connections", unit=Unit.SECONDS, minimum=0.1
+    )
     poll_seconds: float = key(30.0, "look at idle mailboxes, should a change notice be lost", unit=Unit.SECONDS, minimum=1)
     connections: int = key(10_000, "connections of a worker", minimum=1)
-    connections_per_address: int = key(20, "connections of an address that have not signed in", minimum=1)
+    connections_per_address: int = key(100, "connections of an address that have not signed in", minimum=1)
     connections_per_account: int = key(50, "connections of an account", minimum=1)
     failed_logins: int = key(5, "failed logins of a connection, then BYE", minimum=1)
     bad_commands: int = key(20, "bad commands without a good one between, then BYE", minimum=1)

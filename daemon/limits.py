@@ -6,6 +6,7 @@ knows (decisions: connection caps count unauthenticated connections only, since 
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 
 _MAX_KEYS = 65_536
@@ -61,7 +62,11 @@ class TokenBuckets:
 
 
 class ConnectionCaps:
-    """Caps on connections: in all, and unauthenticated ones by subscriber network."""
+    """Caps on connections: in all, and unauthenticated ones by subscriber network.
+
+    Where a network has all of its places, the one that has stood there longest and would give way does (`Slot.gives_way`):
+    who only holds connections open does not keep out the others behind the same address.
+    """
 
     __slots__ = ("_by_network", "_per_address", "_total", "connections", "unauthenticated", "unauthenticated_total")
 
@@ -70,7 +75,7 @@ class ConnectionCaps:
         self._total = total
         self._per_address = per_address
         self.unauthenticated_total = total if unauthenticated is None else unauthenticated
-        self._by_network: dict[str, int] = {}  # bounded by `unauthenticated_total`
+        self._by_network: dict[str, dict[Slot, None]] = {}  # in the order of arrival; bounded by `unauthenticated_total`
         self.connections = 0
         self.unauthenticated = 0
 
@@ -78,40 +83,52 @@ class ConnectionCaps:
         """A slot to hold as long as the connection stands, or None. `exempt`: only `total` counts (trusted peers)."""
         if self.connections >= self._total:
             return None
-        network = ""
-        if not exempt:
-            network = network_of(address)
-            count = self._by_network.get(network, 0)
-            if count >= self._per_address or self.unauthenticated >= self.unauthenticated_total:
+        if exempt:
+            slot = Slot(self, "")
+        else:
+            if self.unauthenticated >= self.unauthenticated_total:
                 return None
-            self._by_network[network] = count + 1
+            network = network_of(address)
+            if len(self._by_network.get(network, ())) >= self._per_address and not self._make_room(network):
+                return None
+            slot = Slot(self, network)
+            self._by_network.setdefault(network, {})[slot] = None
             self.unauthenticated += 1
         self.connections += 1
-        return Slot(self, network)
+        return slot
 
-    def _known(self, network: str) -> None:
+    def _make_room(self, network: str) -> bool:
+        for slot in tuple(self._by_network[network]):
+            if slot.gives_way is not None and slot.gives_way():
+                slot.authenticated()  # it counts in all until it is gone
+                return True
+        return False
+
+    def _known(self, slot: "Slot", network: str) -> None:
         self.unauthenticated -= 1
-        if self._by_network[network] == 1:
+        held = self._by_network[network]
+        del held[slot]
+        if not held:
             del self._by_network[network]
-        else:
-            self._by_network[network] -= 1
 
 
 class Slot:
     """One connection's place."""
 
-    __slots__ = ("_caps", "_network", "_released")
+    __slots__ = ("_caps", "_network", "_released", "gives_way")
 
     def __init__(self, caps: ConnectionCaps, network: str) -> None:
         """Made by ConnectionCaps alone."""
         self._caps = caps
         self._network = network
         self._released = False
+        self.gives_way: Callable[[], bool] | None = None
+        """Asked when a newer connection needs the place: end the connection and say True, or say False. None: never."""
 
     def authenticated(self) -> None:
         """It signed in: it counts for its address no more."""
         if self._network:
-            self._caps._known(self._network)
+            self._caps._known(self, self._network)
             self._network = ""
 
     def release(self) -> None:

@@ -120,6 +120,7 @@ class Connection(asyncio.Protocol):
         """`slot`: its place among the server's connections."""
         self._host = host
         self._slot = slot
+        slot.gives_way = self._gives_way
         self.session = session
         self._implicit_tls = implicit_tls
         self.name = secrets.token_hex(4)
@@ -213,6 +214,14 @@ class Connection(asyncio.Protocol):
             transport = self._transport
             self.phase = Phase.CLOSING
             transport.abort()
+
+    def _gives_way(self) -> bool:
+        """Not signed in, it waits for its client while newer connections of the same address find no place."""
+        grace = self._host.site.settings.grace_seconds
+        if self.phase not in (Phase.NEXT, Phase.ASKING, Phase.HANDSHAKE) or self._host.loop.time() - self.opened < grace:
+            return False
+        self.bye(b"[LIMIT] Too many connections")
+        return True
 
     def abort(self) -> None:
         """Drop the connection with whatever is still to be sent."""

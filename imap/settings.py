@@ -22,10 +22,11 @@ class ImapSettings:
     idle_seconds: float = 1_800.0  # without a command; RFC 9051 section 5.4: at least 30 minutes
     stalled_seconds: float = 300.0  # a client that takes none of what it asked for
     handshake_seconds: float = 30.0  # TLS
+    grace_seconds: float = 1.0  # who has not signed in by then gives way to newer connections of a full address
     poll_seconds: float = 30.0  # look at mailboxes that someone idles on, should a change message be lost
 
     connections: int = 10_000  # of this worker
-    connections_per_address: int = 20  # not signed in yet (decisions.md 28)
+    connections_per_address: int = 100  # not signed in yet (decisions.md 28)
     connections_per_account: int = 50
     failed_logins: int = 5  # then BYE
     bad_commands: int = 20  # without a good one between, then BYE

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +76,30 @@ def test_caps_count_the_unauthenticated_of_a_network() -> None:
     assert caps.admit("2001:db8::3") is not None
     first.release()
     assert (caps.connections, caps.unauthenticated) == (3, 3)
+
+
+def test_the_first_that_gives_way_makes_room() -> None:
+    caps = ConnectionCaps(10, per_address=3)
+    slots = [caps.admit("192.0.2.1") for _ in range(3)]
+    asked: list[int] = []
+
+    def answer(number: int, *, says: bool) -> bool:
+        asked.append(number)
+        return says
+
+    for number, slot in enumerate(slots):
+        assert slot is not None
+        slot.gives_way = functools.partial(answer, number, says=number == 1)
+    assert caps.admit("192.0.2.1") is not None
+    assert asked == [0, 1]
+    assert (caps.connections, caps.unauthenticated) == (4, 3)
+    gone = slots[1]
+    assert gone is not None
+    gone.release()
+    assert (caps.connections, caps.unauthenticated) == (3, 3)
+    asked.clear()
+    assert caps.admit("192.0.2.1") is None
+    assert asked == [0, 2]  # the newest never says
 
 
 def test_caps_in_all() -> None:

@@ -116,12 +116,25 @@ def test_each_end_of_a_session_is_told_to_auth(tmp_path: Path) -> None:
 
 
 def test_too_many_connections_from_one_address(tmp_path: Path) -> None:
-    settings = ImapSettings(plaintext_ok=False, connections_per_address=2)
+    settings = ImapSettings(plaintext_ok=False, connections_per_address=2, grace_seconds=60)
     with own_imap(tmp_path, settings=settings) as own:
         first, second = connect(own), connect(own)
         third = socket.create_connection(("127.0.0.1", own.port), timeout=20)
         assert third.recv(4096) == b"* BYE [LIMIT] Too many connections\r\n"
         assert third.recv(4096) == b""
+        for client in (first, second, third):
+            client.close()
+
+
+def test_who_only_stands_there_gives_way(tmp_path: Path) -> None:
+    settings = ImapSettings(plaintext_ok=False, connections_per_address=2, grace_seconds=0)
+    with own_imap(tmp_path, settings=settings) as own:
+        first, second, third = connect(own), connect(own), connect(own)
+        assert first.recv(4096) == b"* BYE [LIMIT] Too many connections\r\n"
+        assert first.recv(4096) == b""
+        for client in (second, third):
+            client.sendall(b"a NOOP\r\n")
+            assert client.recv(4096) == b"a OK NOOP completed\r\n"
         for client in (first, second, third):
             client.close()
 
