@@ -165,8 +165,11 @@ class AccountDatabase:
             with translated(self.path.name):
                 connection = self._begin()
                 try:
-                    for queued in batch:
-                        self._run_one(connection, queued)
+                    if len(batch) == 1:
+                        self._run_alone(connection, batch[0])
+                    else:
+                        for queued in batch:
+                            self._run_one(connection, queued)
                     connection.execute("COMMIT")
                 except BaseException:
                     _roll_back(connection)
@@ -181,6 +184,15 @@ class AccountDatabase:
         finally:
             for queued in batch:
                 queued.done = True
+
+    def _run_alone(self, connection: apsw.Connection, queued: _Queued[object]) -> None:
+        """The only change of a batch: it needs no savepoint, since what it raises takes back nothing but itself."""
+        try:
+            with translated(self.path.name):
+                queued.result = queued.change(connection)
+        except Exception as error:
+            queued.error = error
+            raise
 
     def _run_one(self, connection: apsw.Connection, queued: _Queued[object]) -> None:
         """One change of a batch. What it raises is its own, unless SQLite took the whole transaction back with it."""

@@ -13,13 +13,11 @@ Owns that order.
 import logging
 import os
 import time
-from pathlib import Path
 
 import apsw
 
-from . import atomic
 from .api import MailboxId, NotFound, StoreError
-from .atomic import NewFile
+from .atomic import Directory, NewFile
 from .index_mailboxes import note_own_change
 from .index_reader import Row, select
 from .index_schema import SEALED
@@ -41,8 +39,8 @@ _PLAIN = "SELECT id, fname, fflags, size, form, emailid FROM msg WHERE id > ? AN
 def seal_plain_files(context: MailContext, mailbox: MailboxId) -> None:
     """Seal what lies plain in a mailbox. Raise Unavailable. [background]"""
     try:
-        cur = context.directory(mailbox) / "cur"
-    except NotFound:
+        cur = context.cur(mailbox)
+    except (NotFound, FileNotFoundError):
         return
     position, last = mailbox << 32, mailbox << 32 | 0xFFFFFFFF
     while context.public_key is not None:
@@ -57,15 +55,15 @@ def seal_plain_files(context: MailContext, mailbox: MailboxId) -> None:
     context.background.submit(("unlink", context.account), lambda: remove_files(context))
 
 
-def _seal(context: MailContext, mailbox: MailboxId, cur: Path, row: Row) -> None:
+def _seal(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row) -> None:
     _, base, shown, size, form, email_id = row
-    old = cur / file_name(base, shown)
+    name = file_name(base, shown)
     fresh = context.new_base(size=size, email_id=email_id)
-    file = NewFile(context.paths.tmp / f"s{fresh[:60]}")
+    file = NewFile(f"s{fresh[:60]}", directory=context.tmp())
     try:
-        with open_message(str(cur), old.name, size, form, context.account, secret_key=None, dek=None) as reader:
+        with open_message(cur, name, size, form, context.account, secret_key=None, dek=None) as reader:
             dek = _copy(context, reader, file)
-        status = os.lstat(old)
+        status = os.lstat(cur.path / name)
         os.utime(file.path, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
         file.sync()
     except FileNotFoundError:
@@ -89,7 +87,7 @@ def _copy(context: MailContext, reader: AnyReader, file: NewFile) -> bytes:
     return sealed.dek
 
 
-def _replace(context: MailContext, mailbox: MailboxId, cur: Path, row: Row, fresh: str, dek: bytes, file: NewFile) -> None:
+def _replace(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row, fresh: str, dek: bytes, file: NewFile) -> None:
     number, base, shown = row[:3]
     directory = context.directory_name(mailbox)
     later = int(time.time()) + _ABANDONED
@@ -100,8 +98,8 @@ def _replace(context: MailContext, mailbox: MailboxId, cur: Path, row: Row, fres
 
     context.db.transact(announce)
     with context.own_change(mailbox, cur) as change:
-        file.publish(cur / file_name(fresh, shown), fsync_dir=False)
-    atomic.fsync_dir(cur)
+        file.publish_in(cur, file_name(fresh, shown))
+    cur.sync()
 
     def take(connection: apsw.Connection) -> None:
         connection.execute(

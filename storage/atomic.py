@@ -22,8 +22,6 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .api import Unavailable
@@ -54,31 +52,98 @@ class System:
 system: System = System()
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except OSError as error:
-        raise unavailable(error, path) from error
+class _Translated:
+    """Turns errors of system calls into the store's. A class, because a generator costs three times as much."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | FileExistsError):
+            raise unavailable(error, self._path) from error
 
 
-def unavailable(error: OSError, path: Path | None = None) -> Unavailable:
+def unavailable(error: OSError, path: Path | str | None = None) -> Unavailable:
     """An I/O error in the store's words; the path's last segment only, never what is in the file."""
-    name = f" ({path.name})" if path is not None else ""
+    name = f" ({os.path.basename(path)})" if path is not None else ""
     if error.errno == errno.ELOOP:
         return Unavailable(f"a symbolic link is in the way{name}")
     return Unavailable(f"{os.strerror(error.errno or 0)}{name}")
 
 
-@contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    descriptor = system.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
-    try:
-        yield descriptor
-    finally:
-        system.close(descriptor)
+class Directory:
+    """A directory, open: for the time of one call, or kept by who has many files come and go in it.
+
+    It is closed when nobody refers to it any more, so it may be let go of while another thread still works in it. Names are
+    single segments. Any thread.
+    """
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: Path) -> None:
+        """Open it, no link. Raise FileNotFoundError, Unavailable."""
+        self._descriptor = -1
+        self.path = path
+        with _Translated(path):
+            self._descriptor = system.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            system.close(self._descriptor)
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def is_current(self) -> bool:
+        """Whether its path still leads here: others may move directories."""
+        try:
+            there = os.lstat(self.path)
+        except OSError:
+            return False
+        here = os.fstat(self._descriptor)
+        return here.st_ino == there.st_ino and here.st_dev == there.st_dev
+
+    @property
+    def mtime(self) -> int:
+        """When a name in it changed last, in nanoseconds."""
+        return os.fstat(self._descriptor).st_mtime_ns
+
+    def open_for_reading(self, name: str) -> int:
+        """A descriptor of a file in it, whatever kind of file that is; links refused. Raise OSError."""
+        # O_NONBLOCK: opening a FIFO that someone put there must not wait for its writer.
+        return system.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._descriptor)
+
+    def link(self, name: str, target: "Directory", new_name: str) -> None:
+        """A second name for a file. Raise FileNotFoundError, FileExistsError, Unavailable."""
+        with _Translated(new_name):
+            system.link(name, new_name, src_dir_fd=self._descriptor, dst_dir_fd=target._descriptor, follow_symlinks=False)
+
+    def rename(self, name: str, target: "Directory", new_name: str) -> None:
+        """Another name for a file. Raise FileNotFoundError, Unavailable."""
+        with _Translated(new_name):
+            system.rename(name, new_name, src_dir_fd=self._descriptor, dst_dir_fd=target._descriptor)
+
+    def unlink(self, name: str) -> bool:
+        """Remove a file; whether it was there. Raise Unavailable."""
+        try:
+            with _Translated(name):
+                system.unlink(name, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def sync(self) -> None:
+        """Make the names in it durable. Raise Unavailable."""
+        with _Translated(self.path):
+            system.fsync(self._descriptor)
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
@@ -92,19 +157,37 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 class NewFile:
     """A file that nobody sees until publish(). One thread at a time."""
 
-    __slots__ = ("_descriptor", "_pending", "_pending_size", "_synced", "path", "size")
+    __slots__ = ("_descriptor", "_directory", "_name", "_pending", "_pending_size", "_synced", "size")
 
-    def __init__(self, path: Path, *, mode: int = FILE_MODE) -> None:
-        """Create `path` (in a tmp directory of the same file system). Raise FileExistsError, FileNotFoundError, Unavailable."""
-        self.path = path
+    def __init__(self, path: Path | str, *, directory: Directory | None = None, mode: int = FILE_MODE) -> None:
+        """Create `path` (in a tmp directory of the same file system), or the name `path` in `directory`.
+
+        Raise FileExistsError, FileNotFoundError, Unavailable.
+        """
         self.size = 0
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._synced = False
         self._descriptor = -1
-        with _translated(path), _directory(path.parent) as directory:
+        if directory is None:
+            self._directory, self._name = Directory(Path(path).parent), os.path.basename(path)
+        else:
+            self._directory, self._name = directory, str(path)
+        with _Translated(self._name), self._directory as where:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
-            self._descriptor = system.open(path.name, flags, mode, dir_fd=directory)
+            self._descriptor = system.open(self._name, flags, mode, dir_fd=where)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies now."""
+        return self._directory.path / self._name
+
+    def set_mtime(self, seconds: int) -> None:
+        """Have it say that it was changed then (Maildir: when the message came). Not durable, never raises."""
+        try:
+            os.utime(self._descriptor, (seconds, seconds))
+        except (OSError, OverflowError):
+            pass
 
     def write(self, data: bytes) -> None:
         """Add octets. Small pieces are gathered, so an error may come with a later call. Raise Unavailable."""
@@ -120,7 +203,7 @@ class NewFile:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
             self._pending.clear()
             self._pending_size = 0
-            with _translated(self.path):
+            with _Translated(self._name):
                 _write_all(self._descriptor, data)
 
     def sync(self) -> None:
@@ -131,7 +214,7 @@ class NewFile:
         if self._synced:
             return
         self._flush()
-        with _translated(self.path):
+        with _Translated(self._name):
             system.fdatasync(self._descriptor)
         self._synced = True
 
@@ -140,13 +223,17 @@ class NewFile:
 
         With `fsync_dir=False` the caller flushes the directory (fsync_dir) once for several files, before it answers.
         """
+        target = Directory(final.parent)
+        self.publish_in(target, final.name)
+        if fsync_dir:
+            target.sync()
+
+    def publish_in(self, target: Directory, name: str) -> None:
+        """publish() in a directory that is open; the caller flushes it (Directory.sync) before it answers."""
         self.sync()
-        with _translated(final), _directory(self.path.parent) as source, _directory(final.parent) as target:
-            system.rename(self.path.name, final.name, src_dir_fd=source, dst_dir_fd=target)
-            self.path = final
-            self._close()
-            if fsync_dir:
-                system.fsync(target)
+        self._directory.rename(self._name, target, name)
+        self._directory, self._name = target, name
+        self._close()
 
     def abort(self) -> None:
         """Throw the file away. Does nothing after publish(), never raises."""
@@ -154,9 +241,8 @@ class NewFile:
             self._pending.clear()
             self._close()
             try:
-                with _directory(self.path.parent) as directory:
-                    system.unlink(self.path.name, dir_fd=directory)
-            except OSError:
+                self._directory.unlink(self._name)
+            except Unavailable:
                 pass  # the sweep of tmp takes what is left
 
     def _close(self) -> None:
@@ -173,7 +259,7 @@ class AppendFile:
     def __init__(self, path: Path, *, mode: int = FILE_MODE) -> None:
         """Open `path` at its end, making it durably when it is not there. Raise FileNotFoundError (directory), Unavailable."""
         self.path = path
-        with _translated(path), _directory(path.parent) as directory:
+        with _Translated(path), Directory(path.parent) as directory:
             flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | _FLAGS
             try:
                 self._descriptor = system.open(path.name, flags, dir_fd=directory)
@@ -184,7 +270,7 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Add a record; not durable before sync(). A record that does not fit whole is taken back. Raise Unavailable."""
-        with _translated(self.path):
+        with _Translated(self.path):
             begin = os.fstat(self._descriptor).st_size
             try:
                 _write_all(self._descriptor, data)
@@ -195,7 +281,7 @@ class AppendFile:
 
     def sync(self) -> None:
         """Flush what was appended. Raise Unavailable."""
-        with _translated(self.path):
+        with _Translated(self.path):
             system.fdatasync(self._descriptor)
 
     def close(self) -> None:
@@ -235,7 +321,7 @@ def replace_file(path: Path, data: bytes, *, tmp: Path | None = None, mode: int 
 
 def create_empty(path: Path, *, mode: int = FILE_MODE) -> bool:
     """Make an empty file unless there is one; whether it was made. Raise FileNotFoundError (directory), Unavailable."""
-    with _translated(path), _directory(path.parent) as directory:
+    with _Translated(path), Directory(path.parent) as directory:
         try:
             descriptor = system.open(path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode, dir_fd=directory)
         except FileExistsError:
@@ -249,9 +335,8 @@ def create_empty(path: Path, *, mode: int = FILE_MODE) -> bool:
 
 def open_for_reading(path: Path) -> int:
     """A descriptor of a regular file, links refused. Raise FileNotFoundError, Unavailable. Whoever asks closes it."""
-    with _translated(path), _directory(path.parent) as directory:
-        # O_NONBLOCK: opening a FIFO that someone put there must not wait for its writer.
-        descriptor = system.open(path.name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=directory)
+    with _Translated(path):
+        descriptor = Directory(path.parent).open_for_reading(path.name)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         system.close(descriptor)
         raise Unavailable(f"not a regular file ({path.name})")
@@ -262,7 +347,7 @@ def read_file(path: Path, *, limit: int) -> bytes:
     """A whole file of at most `limit` octets. Raise FileNotFoundError, Unavailable (longer than that, unreadable)."""
     descriptor = open_for_reading(path)
     try:
-        with _translated(path):
+        with _Translated(path):
             size = os.fstat(descriptor).st_size
             if size > limit:
                 raise Unavailable(f"longer than {limit} octets ({path.name})")
@@ -282,30 +367,25 @@ def link(source: Path, target: Path) -> None:
 
     Raise FileNotFoundError, FileExistsError, Unavailable.
     """
-    with _translated(target), _directory(source.parent) as here, _directory(target.parent) as there:
-        system.link(source.name, target.name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+    Directory(source.parent).link(source.name, Directory(target.parent), target.name)
 
 
 def rename(source: Path, target: Path) -> None:
     """Another name for a file or directory; the caller flushes if it matters. Raise FileNotFoundError, Unavailable."""
-    with _translated(target), _directory(source.parent) as here, _directory(target.parent) as there:
-        system.rename(source.name, target.name, src_dir_fd=here, dst_dir_fd=there)
+    Directory(source.parent).rename(source.name, Directory(target.parent), target.name)
 
 
 def unlink(path: Path) -> bool:
     """Remove a file; whether it was there. Not flushed: a name that comes back is removed again. Raise Unavailable."""
     try:
-        with _translated(path), _directory(path.parent) as directory:
-            system.unlink(path.name, dir_fd=directory)
+        return Directory(path.parent).unlink(path.name)
     except FileNotFoundError:
         return False
-    return True
 
 
 def fsync_dir(path: Path) -> None:
     """Make the names in a directory durable. Raise FileNotFoundError, Unavailable."""
-    with _translated(path), _directory(path) as directory:
-        system.fsync(directory)
+    Directory(path).sync()
 
 
 def make_directory(path: Path, *, mode: int = DIRECTORY_MODE, shared: bool = True, durable: bool = True) -> bool:
@@ -314,7 +394,7 @@ def make_directory(path: Path, *, mode: int = DIRECTORY_MODE, shared: bool = Tru
     `shared`: set-group-id, so that what another daemon of the group writes there stays the group's. mkdir(2) drops that
     bit where the parent lacks it.
     """
-    with _translated(path), _directory(path.parent) as parent:
+    with _Translated(path), Directory(path.parent) as parent:
         made = True
         try:
             system.mkdir(path.name, mode, dir_fd=parent)
@@ -343,7 +423,7 @@ def make_directories(path: Path, *, below: Path, mode: int = DIRECTORY_MODE, sha
 def remove_tree(path: Path) -> None:
     """Remove a directory with all that is in it, never through a link; not there is done. Raise Unavailable."""
     try:
-        with _translated(path):
+        with _Translated(path):
             system.rmtree(path)
     except FileNotFoundError:
         if path.exists():  # something vanished under us: another remover; the rest is ours

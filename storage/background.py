@@ -21,12 +21,13 @@ _RETRY = 2.0  # seconds, doubled each time
 
 
 class _Job:
-    __slots__ = ("due", "idle", "key", "run", "tries")
+    __slots__ = ("due", "idle", "key", "latest", "run", "tries")
 
-    def __init__(self, key: Hashable, run: Callable[[], None], due: float, idle: bool) -> None:
+    def __init__(self, key: Hashable, run: Callable[[], None], due: float, latest: float, idle: bool) -> None:
         self.key = key
         self.run = run
         self.due = due
+        self.latest = latest
         self.idle = idle
         self.tries = 0
 
@@ -46,16 +47,28 @@ class Background:
         self._order = itertools.count()
         self._closing = False
 
-    def submit(self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0, idle: bool = False) -> None:
+    def submit(
+        self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0, latest: float = 0.0, idle: bool = False
+    ) -> None:
         """Have `run` called once, after `delay` seconds. A job of the same key that waits already stands for it.
 
+        With `latest` the one that waits is put off: it runs when nobody has asked for `delay` seconds, or after `latest`.
         Two jobs of one key never run at the same time. `idle`: a look that may as well be taken another time; it is dropped
         when its owner closes. After close() nothing is taken any more.
         """
         with self._condition:
-            if self._closing or key in self._waiting:
+            if self._closing:
                 return
-            self._push(_Job(key, run, time.monotonic() + delay, idle))
+            now = time.monotonic()
+            job = self._waiting.get(key)
+            if job is not None:
+                if latest:
+                    job.due = min(now + delay, job.latest)
+                return
+            job = _Job(key, run, now + delay, now + max(delay, latest), idle)
+            self._push(job)
+            if self._heap[0][2] is not job and self._heap[0][0] > now:
+                return  # who waits for the first one looks again then
             if not self._free and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._work, name="preau-store", daemon=True)
                 self._threads.append(thread)
@@ -115,6 +128,9 @@ class Background:
         found = None
         while self._heap and (self._closing or self._heap[0][0] <= now):
             entry = heapq.heappop(self._heap)
+            if entry[2].due > now and not self._closing:
+                heapq.heappush(self._heap, (entry[2].due, entry[1], entry[2]))  # put off meanwhile
+                continue
             if entry[2].key in self._running:
                 held.append(entry)
                 continue
@@ -144,7 +160,8 @@ class Background:
                 if not mine:
                     return
                 for number, (due, order, job) in enumerate(self._heap):
-                    if job.key in mine and due > now:
+                    if job.key in mine and (due > now or job.due > now):
+                        job.due = now
                         self._heap[number] = (now, order, job)
                 heapq.heapify(self._heap)
                 self._condition.notify_all()

@@ -180,10 +180,15 @@ class Cache:
     def put(self, rows: Iterable[CacheRow]) -> None:
         """Keep rows. Not durable, and not missed. Raise Unavailable. [thread]"""
         rows = list(rows)
-        self._many(
+        statements = (
             ("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?)", [row[:4] for row in rows]),
             ("INSERT OR REPLACE INTO slots VALUES (?, ?)", [(row[0], row[4]) for row in rows]),
         )
+        try:
+            self._many(*statements)
+        except Unavailable:
+            self.check_file()
+            self._many(*statements)
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Keep rows under further ids: (old, new) each. Raise Unavailable. [thread]"""

@@ -10,12 +10,11 @@ Owns renaming for flags. Never changes flags.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import apsw
 
-from . import atomic
 from .api import MailboxId, NotFound, StoreError
+from .atomic import Directory
 from .index_mailboxes import note_own_change
 from .index_reader import Row, select
 from .mail_context import MailContext
@@ -32,8 +31,8 @@ _DIFFERING = (
 def write_flag_names(context: MailContext, mailbox: MailboxId) -> None:
     """Rename the files of a mailbox whose names do not show their flags. Raise Unavailable. [background]"""
     try:
-        cur = context.directory(mailbox) / "cur"
-    except NotFound:
+        cur = context.cur(mailbox)
+    except (NotFound, FileNotFoundError):
         return
     position, last = mailbox << 32, mailbox << 32 | 0xFFFFFFFF
     lost = False
@@ -48,7 +47,7 @@ def write_flag_names(context: MailContext, mailbox: MailboxId) -> None:
         context.look(mailbox)
 
 
-def _rename(context: MailContext, mailbox: MailboxId, cur: Path, rows: Sequence[Row]) -> bool:
+def _rename(context: MailContext, mailbox: MailboxId, cur: Directory, rows: Sequence[Row]) -> bool:
     """Rename and note one batch; whether a file was not where it should be."""
     lost = False
 
@@ -61,7 +60,7 @@ def _rename(context: MailContext, mailbox: MailboxId, cur: Path, rows: Sequence[
                 now = "SELECT flags & ?, fflags FROM msg WHERE id = ? AND fname = ?"
                 for flags, shown in select(connection, now, (NAMED_FLAGS, number, base)):
                     try:
-                        atomic.rename(cur / file_name(base, shown), cur / file_name(base, flags))
+                        cur.rename(file_name(base, shown), cur, file_name(base, flags))
                     except FileNotFoundError:
                         lost = True
                     except StoreError as error:

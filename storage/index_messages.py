@@ -10,6 +10,7 @@ import time
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import apsw
 
@@ -94,49 +95,66 @@ def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[Messa
     uidvalidity, uidnext, highest = found
     if room is not None and used_bytes(connection) + sum(row.size for row in rows) > room:
         raise OverQuota("no room left")
+    if uidnext + len(rows) - 1 > _MAX_UID:
+        raise Forbidden("the mailbox has used up its UIDs")
     modseq = highest + 1
-    uids: list[Uid] = []
-    fresh: list[bool] = []
-    spare: list[bool] = []
-    added: list[MessageRow] = []
-    for row in rows:
-        uid = Uid(uidnext + len(added))
-        if uid > _MAX_UID:
-            raise Forbidden("the mailbox has used up its UIDs")
-        fresh.append(insert_row(connection, mailbox, uid, modseq, row))
-        if fresh[-1]:
-            uids.append(uid)
-            spare.append(False)
-            added.append(row)
-        else:
-            twin, name = _twin_of(connection, mailbox, row)
-            uids.append(twin)
-            spare.append(name != row.fname)
+    if len(rows) > 1 and _insert_all(connection, mailbox, uidnext, modseq, rows):
+        added = rows
+        uids, fresh, spare = [Uid(uidnext + place) for place in range(len(rows))], [True] * len(rows), [False] * len(rows)
+    else:
+        uids, fresh, spare, added = [], [], [], []
+        for row in rows:
+            uid = Uid(uidnext + len(added))
+            fresh.append(insert_row(connection, mailbox, uid, modseq, row))
+            if fresh[-1]:
+                uids.append(uid)
+                spare.append(False)
+                added.append(row)
+            else:
+                twin, name = _twin_of(connection, mailbox, row)
+                uids.append(twin)
+                spare.append(name != row.fname)
     if not added:
         return Placed(UidValidity(uidvalidity), ModSeq(highest), uids, fresh, spare)
-    count(
-        connection,
-        mailbox,
-        messages=len(added),
-        unseen=sum(not row.flags & SEEN for row in added),
-        deleted=sum(bool(row.flags & DELETED) for row in added),
-        size=sum(row.size for row in added),
-    )
+    size = sum(row.size for row in added)
     connection.execute(
-        "UPDATE mailbox SET uidnext = ?, highestmodseq = ? WHERE id = ?", (uidnext + len(added), modseq, mailbox)
+        "UPDATE mailbox SET uidnext = ?, highestmodseq = ?, messages = messages + ?, unseen = unseen + ?, "
+        "deleted = deleted + ?, bytes = bytes + ? WHERE id = ?",
+        (
+            *(uidnext + len(added), modseq, len(added), sum(not row.flags & SEEN for row in added)),
+            *(sum(bool(row.flags & DELETED) for row in added), size, mailbox),
+        ),
     )
+    connection.execute("UPDATE account SET bytes = bytes + ?", (size,))
     return Placed(UidValidity(uidvalidity), ModSeq(modseq), uids, fresh, spare)
+
+
+_INSERT = "INSERT OR IGNORE INTO msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _bindings(number: int, modseq: int, row: MessageRow) -> tuple[Any, ...]:
+    return (
+        *(number, modseq, row.flags, row.fflags, row.idate, row.savedate, row.size),
+        *(row.email_id, row.thread_id, row.form, row.dek, row.delivery, row.fname),
+    )
+
+
+def _insert_all(connection: apsw.Connection, mailbox: int, uid: int, modseq: int, rows: Sequence[MessageRow]) -> bool:
+    """Insert rows from `uid` on; False, and nothing done, when one of them is there already."""
+    before = connection.total_changes()
+    connection.execute("SAVEPOINT rows")
+    base = mailbox << 32
+    connection.executemany(_INSERT, (_bindings(base | number, modseq, row) for number, row in enumerate(rows, uid)))
+    whole = connection.total_changes() - before == len(rows)
+    if not whole:
+        connection.execute("ROLLBACK TO rows")
+    connection.execute("RELEASE rows")
+    return whole
 
 
 def insert_row(connection: apsw.Connection, mailbox: int, uid: int, modseq: int, row: MessageRow) -> bool:
     """Insert a row as it is, without counting it; False when its UID, name or delivery is there already."""
-    connection.execute(
-        "INSERT OR IGNORE INTO msg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(mailbox << 32 | uid, modseq, row.flags, row.fflags, row.idate, row.savedate, row.size),
-            *(row.email_id, row.thread_id, row.form, row.dek, row.delivery, row.fname),
-        ),
-    )
+    connection.execute(_INSERT, _bindings(mailbox << 32 | uid, modseq, row))
     return bool(connection.changes())
 
 

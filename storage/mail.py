@@ -133,7 +133,7 @@ class FileMail:
         """See Mail."""
         context = self._context
         return SealedMessageWriter(
-            context.paths.tmp,
+            context.tmp(),
             context.account,
             context.public_key,
             prefix=prefix,

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from .api import MailboxId, StoreError, Uid
+from .api import MailboxId, Uid
 from .flag_names import write_flag_names
 from .index_messages import Placed, Removed
 from .mail_context import MailContext
@@ -24,12 +24,8 @@ _NAMES_DELAY = 2.0  # seconds: flags that follow one another are written into na
 
 
 def keep_derived(context: MailContext, rows: Sequence[tuple[int, bytes, Derived]]) -> None:
-    """What was worked out of new messages (id, prefix, the rest) into cache and search text."""
-    try:
-        context.cache.put([derived.cache_row(number, prefix) for number, prefix, derived in rows])
-    except StoreError as error:
-        log.warning("cache not written", extra={"account": context.account, "error": str(error)})
-        context.background.submit(("check cache", context.account), context.cache.check_file)
+    """What was worked out of new messages (id, prefix, the rest) on its way into cache and search text."""
+    context.waiting.add(rows)
     context.text.add(rows)
 
 
@@ -71,11 +67,8 @@ def after_transfer(
 ) -> None:
     """Messages were copied or moved; `pairs` has their UIDs in source and target."""
     ids = [(source << 32 | old, target << 32 | new) for old, new in pairs]
-    try:
-        context.cache.copy(ids)
-        context.text.copy(ids)
-    except StoreError as error:
-        log.warning("caches not copied", extra={"account": context.account, "error": str(error)})
+    context.waiting.copy(ids)
+    context.text.copy_later(ids)
     if ids:
         context.sidecars.changed(target)
         context.announce(target, placed.modseq)
@@ -99,12 +92,14 @@ def relax(context: MailContext) -> None:
     context.reader.relax()
     context.cache.relax()
     context.text.close()
+    context.relax()
 
 
 def drop_doomed(context: MailContext) -> None:
     """Forget cached rows and search text of messages that went. Raise Unavailable. [background]"""
     ids = list(context.doomed)
     if ids:
+        context.waiting.write()  # what is to be copied from these rows is copied first
         context.cache.drop(ids)
         context.text.drop(ids)
         context.doomed.difference_update(ids)

@@ -9,15 +9,13 @@ Owns that order. Never seals or looks into messages: the writer did.
 
 import contextlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import apsw
 
-from . import atomic
 from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError
+from .atomic import Directory
 from .index_mailboxes import note_own_change
 from .index_messages import MessageRow, Placed, flag_bits, now, put_in, system_bits
 from .mail_after import after_append, keep_derived
@@ -34,30 +32,31 @@ def append(
     drafts: Sequence[Draft],
 ) -> Appended:
     """See Mail.append."""
-    cur = context.directory(mailbox) / "cur"
     writers = [_own_writer(draft) for draft in drafts]
-    rows: list[MessageRow] = []
     saved = now()
-    for draft, writer in zip(drafts, writers, strict=True):
-        rows.append(_row(context, mailbox, draft, writer, saved))
-    placed: list[Path] = []
+    rows = [_row(context, mailbox, draft, writer, saved) for draft, writer in zip(drafts, writers, strict=True)]
+    placed: list[str] = []
+    cur: Directory | None = None
     try:
+        cur = context.cur(mailbox)
         with context.own_change(mailbox, cur) as change:
             for row, writer in zip(rows, writers, strict=True):
-                final = cur / file_name(row.fname, row.fflags)
-                with contextlib.suppress(OSError):
-                    os.utime(writer.path, (row.idate, row.idate), follow_symlinks=False)
-                writer.publish(final)
-                placed.append(final)
-        atomic.fsync_dir(cur)
+                name = file_name(row.fname, row.fflags)
+                writer.publish(cur, name, mtime=row.idate)
+                placed.append(name)
+        cur.sync()
         found = context.db.transact(lambda connection: _insert(context, connection, mailbox, drafts, rows, change))
     except FileNotFoundError as error:
-        _take_back(context, mailbox, placed, rows)
+        _take_back(context, mailbox, cur, placed, rows)
         raise NotFound("the mailbox has gone") from error
     except StoreError as error:
-        _take_back(context, mailbox, placed, rows, certain=isinstance(error, NotFound | OverQuota | Forbidden))
+        _take_back(context, mailbox, cur, placed, rows, certain=isinstance(error, NotFound | OverQuota | Forbidden))
         raise
-    _after(context, mailbox, found, placed, drafts, writers)
+    for name, spare in zip(placed, found.spare, strict=True):
+        if spare:
+            with contextlib.suppress(StoreError):
+                cur.unlink(name)
+    _after(context, mailbox, found, drafts, writers)
     return Appended(found.uidvalidity, found.uids, found.modseq)
 
 
@@ -108,14 +107,22 @@ def _insert(
 
 
 def _take_back(
-    context: MailContext, mailbox: MailboxId, placed: list[Path], rows: list[MessageRow], *, certain: bool = True
+    context: MailContext,
+    mailbox: MailboxId,
+    cur: Directory | None,
+    placed: list[str],
+    rows: list[MessageRow],
+    *,
+    certain: bool = True,
 ) -> None:
     """Remove files whose rows were refused. When it is not certain that they were, ask; in doubt the file stays."""
-    for path, row in zip(placed, rows, strict=False):
+    if cur is None:
+        return
+    for name, row in zip(placed, rows, strict=False):
         try:
             if not certain and context.reader.first("SELECT 1 FROM msg WHERE id >> 32 = ? AND fname = ?", (mailbox, row.fname)):
                 continue
-            atomic.unlink(path)
+            cur.unlink(name)
         except StoreError as error:
             log.warning("a refused message stays as a file", extra={"account": context.account, "error": str(error)})
 
@@ -124,15 +131,10 @@ def _after(
     context: MailContext,
     mailbox: MailboxId,
     found: Placed,
-    placed: list[Path],
     drafts: Sequence[Draft],
     writers: list[SealedMessageWriter],
 ) -> None:
     """What may be lost: cached answers, search text, the word to others."""
-    for path, spare in zip(placed, found.spare, strict=True):
-        if spare:
-            with contextlib.suppress(StoreError):
-                atomic.unlink(path)
     fresh = [(uid, writer) for uid, writer, new in zip(found.uids, writers, found.fresh, strict=True) if new]
     rows = [(mailbox << 32 | uid, writer.prefix, writer.derived) for uid, writer in fresh if writer.derived is not None]
     keep_derived(context, rows)

@@ -6,12 +6,10 @@ directories' mtimes as our own changes leave them. Holds no rule about messages 
 
 import itertools
 import os
-import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,8 +17,10 @@ import apsw
 
 from .account_db import AccountDatabase
 from .api import AccountId, AccountKeys, Change, ChangeBus, MailboxId, ModSeq, NotFound, StoreLimits
+from .atomic import Directory
 from .background import Background
 from .cache import Cache, FieldChoosers
+from .cache_waiting import WaitingRows
 from .index_reader import IndexReader
 from .maildir import is_directory_name, render_base
 from .paths import AccountPaths
@@ -39,19 +39,44 @@ class Look(Protocol):
         """Have it done."""
 
 
+_CACHE_DELAY = 0.025  # seconds: what comes in bursts is written once, and other processes find it nearly at once
 _HOST = socket.gethostname()
 _COUNTER = itertools.count()
 _CHOOSERS = FieldChoosers()
 
 
 class OwnChange:
-    """The mtime of a `cur` before and after changes of ours; equal when something else came between."""
+    """The mtime of a `cur` before and after changes of ours; equal when something else came between.
 
-    __slots__ = ("after", "before")
+    `with context.own_change(mailbox, cur) as change:` around renames, links and unlinks by us: the new mtime does not mean
+    that somebody else was there. Within this process one at a time; what another process does meanwhile makes the mtimes
+    differ, hence a look.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_clean", "_cur", "_lock", "_mailbox", "after", "before")
+
+    def __init__(
+        self, mailbox: MailboxId, cur: Directory, lock: threading.Lock, clean: dict[MailboxId, tuple[int, int]]
+    ) -> None:
+        """`clean`: the mtimes known of each mailbox, under `lock`."""
         self.before = 0
         self.after = 0
+        self._mailbox = mailbox
+        self._cur = cur
+        self._lock = lock
+        self._clean = clean
+
+    def __enter__(self) -> "OwnChange":
+        self._lock.acquire()
+        self.before = self._cur.mtime
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.after = self._cur.mtime
+        clean = self._clean.get(self._mailbox)
+        if clean is not None and clean[0] == self.before:
+            self._clean[self._mailbox] = (self.after, clean[1])
+        self._lock.release()
 
 
 class MailContext:
@@ -78,6 +103,7 @@ class MailContext:
         self.db = db
         self.reader = reader
         self.cache = cache
+        self.waiting = WaitingRows(cache, self._write_cache_later)
         self.background = background
         self.bus = bus
         self.limits = limits
@@ -94,7 +120,8 @@ class MailContext:
         self.sidecars: Sidecars
         self.look: Look
         self._directories: dict[MailboxId, str] = {}
-        self._cur: dict[MailboxId, str] = {}
+        self._cur: dict[MailboxId, Directory] = {}
+        self._tmp: Directory | None = None
         self._renaming = threading.Lock()
         self._clean: dict[MailboxId, tuple[int, int]] = {}
 
@@ -142,12 +169,27 @@ class MailContext:
             name = self._directories[mailbox] = str(row[0])
         return name
 
-    def cur(self, mailbox: MailboxId) -> str:
-        """The path of its cur/, for who needs it often. Raise NotFound."""
-        path = self._cur.get(mailbox)
-        if path is None:
-            path = self._cur[mailbox] = str(self.directory(mailbox) / "cur")
-        return path
+    def cur(self, mailbox: MailboxId, *, check: bool = True) -> Directory:
+        """Its cur/, open. Raise NotFound, FileNotFoundError, Unavailable.
+
+        Without `check` it may be one that others have moved elsewhere: who only reads in it learns so by what is missing.
+        """
+        held = self._cur.get(mailbox)
+        if held is None or (check and not held.is_current()):
+            held = self._cur[mailbox] = Directory(self.directory(mailbox) / "cur")
+        return held
+
+    def tmp(self) -> Directory:
+        """The account's tmp/, open. Raise FileNotFoundError, Unavailable."""
+        held = self._tmp
+        if held is None or not held.is_current():
+            held = self._tmp = Directory(self.paths.tmp)
+        return held
+
+    def relax(self) -> None:
+        """Let go of directories: they are opened again when they are needed."""
+        self._cur.clear()
+        self._tmp = None
 
     def directory_path(self, name: str) -> Path:
         """The path of a `dir`. Raise NotFound for one that would lead elsewhere."""
@@ -175,22 +217,9 @@ class MailContext:
 
     # -- mtimes
 
-    @contextmanager
-    def own_change(self, mailbox: MailboxId, cur: Path) -> Iterator[OwnChange]:
-        """Files in `cur` are renamed, linked or unlinked by us: its new mtime does not mean that somebody else was there.
-
-        Within this process one at a time; what another process does meanwhile makes the mtimes differ, hence a look.
-        """
-        change = OwnChange()
-        with self._renaming:
-            change.before = mtime_of(cur)
-            try:
-                yield change
-            finally:
-                change.after = mtime_of(cur)
-                clean = self._clean.get(mailbox)
-                if clean is not None and clean[0] == change.before:
-                    self._clean[mailbox] = (change.after, clean[1])
+    def own_change(self, mailbox: MailboxId, cur: Directory) -> OwnChange:
+        """See OwnChange."""
+        return OwnChange(mailbox, cur, self._renaming, self._clean)
 
     def set_clean(self, mailbox: MailboxId, mtimes: tuple[int, int]) -> None:
         """The directories held nothing unknown when they had these mtimes (cur, new)."""
@@ -221,6 +250,9 @@ class MailContext:
 
     # -- others
 
+    def _write_cache_later(self) -> None:
+        self.background.submit(("cache", self.account), self.waiting.write, delay=_CACHE_DELAY)
+
     def announce(self, mailbox: MailboxId | int, modseq: ModSeq | int) -> None:
         """Tell everybody what was committed; mailbox 0: the list of mailboxes."""
         self.bus.announce(Change(self.account, int(mailbox), int(modseq)))
@@ -236,4 +268,4 @@ def mtime_of(directory: Path) -> int:
 
 def new_email_id() -> int:
     """63 random bits."""
-    return secrets.randbits(63)
+    return int.from_bytes(os.urandom(8), "big") >> 1

@@ -10,13 +10,12 @@ Owns the derivation. Never touches a file or the index.
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..formats.bodystructure import render_bodystructure
 from ..formats.dates import parse_date
 from ..formats.envelope import render_envelope
-from ..formats.headers import fields
+from ..formats.headers import unfold
 from ..formats.mime import Part, Scanner
 from .cache import CacheRow, render_slots
 
@@ -25,21 +24,46 @@ KEPT_FOR_TEXT = 2 * 1024 * 1024
 
 _PIECE = 262_144
 _MAX_ID = 998
+_BLANKS = b" \t\r\n"
 _ASKED = frozenset((b"date", b"references", b"in-reply-to", b"message-id"))
 _ID_MASK = 0x7FFFFFFFFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
 class Derived:
-    """What a whole message gave; the same for all of its copies."""
+    """What a whole message gave; the same for all of its copies. Answers are rendered when they are first asked for."""
 
-    part: Part
-    rendered: bytes
-    envlen: int
-    sent: int | None  # days since 1970
-    thread_id: int
-    head: bytes  # the first KEPT_FOR_TEXT octets, without prefix
-    complete: bool  # head is the whole message
+    __slots__ = ("_answers", "_date", "complete", "head", "part", "thread_id")
+
+    def __init__(self, part: Part, head: bytes, *, complete: bool, thread_id: int, date: bytes | None) -> None:
+        """`head`: the first KEPT_FOR_TEXT octets, without prefix; `complete`: that is all.  `date`: the Date field."""
+        self.part = part
+        self.head = head
+        self.complete = complete
+        self.thread_id = thread_id
+        self._date = date
+        self._answers: tuple[bytes, int] | None = None
+
+    @property
+    def rendered(self) -> bytes:
+        """b"ENVELOPE (...) BODYSTRUCTURE (...)"."""
+        return self._render()[0]
+
+    @property
+    def envlen(self) -> int:
+        """Octets of its first half."""
+        return self._render()[1]
+
+    def _render(self) -> tuple[bytes, int]:
+        if self._answers is None:
+            envelope = b"ENVELOPE " + render_envelope(self.part.header)
+            self._answers = envelope + b" BODYSTRUCTURE " + render_bodystructure(self.part, extended=True), len(envelope)
+        return self._answers
+
+    @property
+    def sent(self) -> int | None:
+        """Days since 1970 of the Date field."""
+        when = parse_date(self._date) if self._date else None
+        return None if when is None else when.day
 
     def cache_row(self, number: int, prefix: bytes) -> CacheRow:
         """The row in cache.db of a copy that begins with `prefix`."""
@@ -91,20 +115,14 @@ class Derivation:
 
 
 def derive(part: Part, head: bytes, size: int) -> Derived:
-    """Work out everything, of a scanned message and its first octets."""
-    envelope = b"ENVELOPE " + render_envelope(part.header)
-    rendered = envelope + b" BODYSTRUCTURE " + render_bodystructure(part, extended=True)
+    """Work out what the index needs, of a scanned message and its first octets; the rest when it is asked for."""
     values = _first_values(part.header)
-    date = values.get(b"date")
-    when = parse_date(date) if date else None
     return Derived(
-        part=part,
-        rendered=rendered,
-        envlen=len(envelope),
-        sent=None if when is None else when.day,
-        thread_id=thread_id(values) or _number(part.header),
-        head=head[:KEPT_FOR_TEXT],
+        part,
+        head[:KEPT_FOR_TEXT],
         complete=size <= KEPT_FOR_TEXT,
+        thread_id=thread_id(values) or _number(part.header),
+        date=values.get(b"date"),
     )
 
 
@@ -146,10 +164,11 @@ def _scan(source: Source) -> tuple[Part, bytes]:
 def _first_values(header: bytes) -> dict[bytes, bytes]:
     """The first value of each field that is asked for here."""
     values: dict[bytes, bytes] = {}
-    for name, value in fields(header):
-        lower = name.lower()
-        if lower in _ASKED:
-            values.setdefault(lower, value)
+    for line in unfold(header).split(b"\n"):
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in _ASKED or (name := name.strip(_BLANKS)) in _ASKED:
+            values.setdefault(name, value.strip(_BLANKS))
     return values
 
 

@@ -8,11 +8,17 @@ Owns the read path. Never writes; never holds a cursor over a yield.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import apsw
 
 from ..formats.headers import select_fields, split_header
-from .api import Facts, MailboxId, NotFound, StoreError, Uid, Unavailable
-from .index_reader import Row, chosen, ordered_batches, rows_of
+from .api import Facts, MailboxId, NotFound, Uid, Unavailable
+from .atomic import Directory
+from .cache import CacheRow
+from .index_reader import UID_MASK, Row, chosen, ordered_batches, rows_of
 from .index_schema import SEALED
 from .mail_context import MailContext
 from .mail_derive import Derived, derive_from
@@ -44,7 +50,7 @@ def facts(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iter
 def rendered(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
     """See Mail.rendered."""
     for batch in ordered_batches(uids, _BLOBS_AT_ONCE):
-        rows = _cached(context, mailbox, batch, "r, envlen")
+        rows = _cached(context, mailbox, batch, _ANSWERS)
         if len(rows) == len(batch):
             yield from rows
             continue
@@ -68,7 +74,7 @@ def header_fields(
             for uid in batch:
                 yield from _fields_of_file(context, mailbox, uid, wanted)
             continue
-        rows = _cached(context, mailbox, batch, "s", "slots")
+        rows = _cached(context, mailbox, batch, _SLOTS)
         if len(rows) < len(batch):
             there: dict[Uid, bytes | None] = dict(rows)
             made = _derive_missing(context, mailbox, [uid for uid in batch if uid not in there])
@@ -81,17 +87,64 @@ def header_fields(
                 yield from _fields_of_file(context, mailbox, uid, wanted)
 
 
-def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns: str, table: str = "cache") -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of cache.db, and the same of a row that waits to be written there."""
+
+    names: str
+    table: str
+    of: Callable[[CacheRow], Row]
+
+
+_ANSWERS = _Columns("r, envlen", "cache", lambda row: (row[3], row[2]))
+_SLOTS = _Columns("s", "slots", lambda row: (row[4],))
+_SENT = _Columns("sent", "cache", lambda row: (row[1],))
+
+
+def _cached(context: MailContext, mailbox: MailboxId, batch: list[Uid], columns: _Columns) -> list[Row]:
+    """(UID, columns) of those that are known, ascending."""
+    base = mailbox << 32
+    waiting, copies = context.waiting.find(mailbox, batch)
     try:
-        rows = chosen(context.cache.reader.rows(*rows_of(mailbox, batch, columns, table)), batch)
+        rows = chosen(context.cache.reader.rows(*rows_of(mailbox, batch, columns.names, columns.table)), batch)
+        if waiting or copies:
+            rows = _completed(context, batch, columns, rows, waiting, copies)
     except Unavailable as error:
         log.warning("cache not read", extra={"account": context.account, "error": str(error)})
         context.cache.check_file()
         return []
     if context.doomed:
-        base = mailbox << 32
         return [row for row in rows if base | row[0] not in context.doomed]
     return rows
+
+
+def _completed(
+    context: MailContext,
+    batch: list[Uid],
+    columns: _Columns,
+    rows: list[Row],
+    waiting: Mapping[int, CacheRow],
+    copies: Mapping[int, int],
+) -> list[Row]:
+    """With rows that wait, and those of which the rows asked for will be copies."""
+    there = {row[0]: row for row in rows}
+    sources = (
+        context.cache.reader.rows(
+            f"SELECT id, {columns.names} FROM {columns.table} WHERE id IN carray(?)",  # noqa: S608  # our own words
+            (apsw.carray(array("q", copies.values())),),
+        )
+        if copies
+        else ()
+    )
+    answers = {row[0]: row[1:] for row in sources}
+    for number, source in copies.items():
+        uid = number & UID_MASK
+        if uid not in there and source in answers:
+            there[uid] = uid, *answers[source]
+    for number, row in waiting.items():
+        uid = number & UID_MASK
+        there.setdefault(uid, (uid, *columns.of(row)))
+    return [there[uid] for uid in batch if uid in there]
 
 
 def _fields_of_file(context: MailContext, mailbox: MailboxId, uid: Uid, wanted: set[bytes]) -> Iterator[tuple[Uid, bytes]]:
@@ -134,12 +187,12 @@ def read_message(context: MailContext, mailbox: MailboxId, uid: Uid) -> AnyReade
 def open_row(context: MailContext, mailbox: MailboxId, uid: Uid, row: Row) -> AnyReader:
     """Open the file of a row (fname, fflags, size, form, dek). Raise NotFound (its file has gone), Unavailable."""
     base, shown, size, form, wrapped = row
-    cur = context.cur(mailbox)
     dek = None
     secret = None
     if form & SEALED:
         dek, secret = _keys(context, mailbox << 32 | uid, wrapped)
     try:
+        cur = context.cur(mailbox, check=False)
         reader = open_message(cur, file_name(base, shown), size, form, context.account, secret_key=secret, dek=dek)
     except FileNotFoundError:
         # Renamed or taken away by other software; or a file that was adopted has just been sealed under another name.
@@ -151,7 +204,9 @@ def open_row(context: MailContext, mailbox: MailboxId, uid: Uid, row: Row) -> An
                 return open_row(context, mailbox, uid, again)
             raise NotFound("the message's file has gone") from None
         try:
-            reader = open_message(str(found.parent), found.name, size, form, context.account, secret_key=secret, dek=dek)
+            context.cur(mailbox)  # opened anew if it was moved away
+            there = Directory(found.parent)
+            reader = open_message(there, found.name, size, form, context.account, secret_key=secret, dek=dek)
         except FileNotFoundError:
             raise NotFound("the message's file has gone") from None
     if dek is None and isinstance(reader, SealReader):
@@ -204,17 +259,8 @@ def _derive_missing(context: MailContext, mailbox: MailboxId, uids: Iterable[Uid
         except DAMAGED as error:
             _tell_damage(context, uid, error)
     if made:
-        rows = [derived.cache_row(mailbox << 32 | uid, b"") for uid, derived in made.items()]
-        context.background.submit(("cache", context.account, mailbox, rows[0][0]), lambda: _keep(context, rows))
+        context.waiting.add([(mailbox << 32 | uid, b"", derived) for uid, derived in made.items()])
     return made
-
-
-def _keep(context: MailContext, rows: list[tuple[int, int | None, int, bytes, bytes | None]]) -> None:
-    try:
-        context.cache.put(rows)
-    except StoreError:
-        context.cache.check_file()
-        context.cache.put(rows)
 
 
 def _tell_damage(context: MailContext, uid: Uid, error: Exception) -> None:
@@ -232,7 +278,7 @@ def sent_dates(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) ->
     """See Mail.sent_dates."""
     days: dict[Uid, int] = {}
     for batch in ordered_batches(uids, 4 * _FACTS_AT_ONCE):
-        sent: dict[Uid, int | None] = dict(_cached(context, mailbox, batch, "sent"))
+        sent: dict[Uid, int | None] = dict(_cached(context, mailbox, batch, _SENT))
         missing = [uid for uid in batch if uid not in sent]
         there: dict[Uid, int] = dict(chosen(context.reader.rows(*rows_of(mailbox, batch, "idate", "msg")), batch))
         if missing:

@@ -119,6 +119,7 @@ def empty_trash(context: MailContext) -> None:
         atomic.remove_tree(context.paths.directory / "trash" / str(mailbox))
         atomic.unlink(context.paths.snapshot(MailboxId(mailbox)))
         first, last = mailbox << 32, mailbox << 32 | 0xFFFFFFFF
+        context.waiting.write()
         context.cache.drop_range(first, last)
         context.text.drop_range(first, last)
         context.change("DELETE FROM trash WHERE dir = ?", (name,))

@@ -9,7 +9,7 @@ import os
 import stat
 
 from .api import AccountId, Unavailable
-from .atomic import unavailable
+from .atomic import Directory, unavailable
 from .index_schema import LF_ENDS, SEALED
 from .seal import SealKind, SealReader, open_sealed
 
@@ -111,17 +111,10 @@ def to_crlf(data: bytes, before: bytes = b"") -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def open_file(directory: str, name: str) -> int:
-    """A descriptor of a message's file: atomic.open_for_reading for the path that every FETCH of a body takes.
-
-    The directory first, then the name in it, neither through a link. Raise FileNotFoundError, Unavailable.
-    """
+def open_file(directory: Directory, name: str) -> int:
+    """A descriptor of a message's file, never through a link. Raise FileNotFoundError, Unavailable."""
     try:
-        within = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
-        finally:
-            os.close(within)
+        descriptor = directory.open_for_reading(name)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -135,7 +128,7 @@ def open_file(directory: str, name: str) -> int:
 
 
 def open_message(
-    directory: str, name: str, size: int, form: int, account: AccountId, *, secret_key: bytes | None, dek: bytes | None
+    directory: Directory, name: str, size: int, form: int, account: AccountId, *, secret_key: bytes | None, dek: bytes | None
 ) -> AnyReader:
     """Open the file of a message whose row says `size` and `form`. Raise FileNotFoundError, Unavailable (damaged, no key)."""
     descriptor = open_file(directory, name)

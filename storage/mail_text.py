@@ -27,7 +27,8 @@ log = logging.getLogger("preau.storage")
 
 _QUEUE_OCTETS = 16 * 1024 * 1024
 _AT_ONCE = 32
-_DELAY = 0.1  # seconds
+_DELAY = 0.3  # seconds: text is taken once no message came for so long,
+_LATEST = 5.0  # or after so long
 _TRIGRAM_DELAY = 1.0
 _BREATH = 0.05
 _UNINDEXED = 2_000  # texts that may wait for a quiet moment
@@ -69,6 +70,7 @@ class MailText:
         self._opening = threading.Lock()
         self._queue: deque[Added] = deque()
         self._queued = 0  # octets
+        self._copies: deque[tuple[int, int]] = deque()
         self._last_added = 0.0
         self._unindexed = 0
 
@@ -124,7 +126,10 @@ class MailText:
         if self._queued > _QUEUE_OCTETS:
             self._take_texts()
         else:
-            self._context.background.submit(("text", self._context.account), self._take_texts, delay=_DELAY)
+            self._take_later()
+
+    def _take_later(self) -> None:
+        self._context.background.submit(("text", self._context.account), self._take_texts, delay=_DELAY, latest=_LATEST)
 
     def _take_texts(self) -> None:
         try:
@@ -136,6 +141,7 @@ class MailText:
                     with index.transaction():
                         for number, text in texts:
                             index.add(number, text)
+                self._copy_texts(index)
         except StoreError as error:
             # Not lost: a search reads what has no text from its file.
             log.warning("search text not kept", extra={"account": self._context.account, "error": str(error)})
@@ -169,15 +175,22 @@ class MailText:
             again = ("trigrams", self._context.account, "more")
             self._context.background.submit(again, self._index, delay=0.0 if quiet else _BREATH, idle=True)
 
-    def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Messages were copied: (old, new) ids. Raise Unavailable."""
+    def copy_later(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Messages were copied: (old, new) ids. Until the text is copied a search finds none, and reads the files."""
         if pairs:
-            with self._writer() as index:
-                index.copy(pairs)
-            self.index_later()
+            self._copies.extend(pairs)
+            self._take_later()
+
+    def _copy_texts(self, index: SearchIndex) -> None:
+        pairs = []
+        while self._copies:
+            pairs.append(self._copies.popleft())
+        if pairs:
+            index.copy(pairs)
 
     def drop(self, ids: Sequence[int]) -> None:
-        """Messages went. Raise Unavailable. [background]"""
+        """Messages went; what is to be copied from them is copied first. Raise Unavailable. [background]"""
+        self._take_texts()
         with self._writer() as index:
             index.remove(ids)
 

@@ -11,14 +11,14 @@ Owns that order. Never reads a message.
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import apsw
 
-from . import atomic
 from .api import Copied, MailboxId, NotFound, StoreError, Uid, Unavailable
+from .atomic import Directory
 from .index_mailboxes import note_own_change
 from .index_messages import MessageRow, Placed, Removed, now, put_in, read_rows, take_out, translated_flags
 from .mail_after import after_transfer
@@ -45,57 +45,72 @@ def find_file(directory: Path, base: str) -> Path | None:
 
 def transfer(context: MailContext, source: MailboxId, uids: Sequence[Uid], target: MailboxId, *, move: bool) -> Copied:
     """COPY or MOVE; see Mail.copy and Mail.move."""
-    target_cur = context.directory(target) / "cur"
-    source_directory = context.directory(source)
+    context.directory_name(target)  # NotFound for the target comes first
     with context.db.read() as connection:
-        rows = dict(read_rows(connection, source, uids))
-    linked: dict[Uid, str] = {}
-    placed: list[Path] = []
+        rows = read_rows(connection, source, uids)
+    links: _Links | None = None
     try:
-        with context.own_change(target, target_cur) as change:
-            for uid, row in rows.items():
-                base = _link(context, source_directory, target_cur, row, keep_delivery=move)
-                if base is not None:
-                    linked[uid] = base
-                    placed.append(target_cur / file_name(base, row.fflags & _SYSTEM))
-        if placed:
-            atomic.fsync_dir(target_cur)
+        links = _Links(context, source, target)
+        with context.own_change(target, links.cur) as change:
+            for uid, row in rows:
+                links.add(uid, row, keep_delivery=move)
+        if links.bases:
+            links.cur.sync()
+        made = links
 
         def insert(connection: apsw.Connection) -> tuple[Placed, list[Uid], Removed | None]:
-            copied, gone = _insert(context, connection, source, target, linked, move)
+            copied = _insert(context, connection, source, target, made.bases, move)
             note_own_change(connection, target, change)
-            return (*copied, gone)
+            return copied
 
         placing, sources, removed = context.db.transact(insert)
     except BaseException as error:
         # After an error of the disk the commit is in doubt: then the links stay, for adoption to judge.
-        if not isinstance(error, Unavailable):
-            _unlink_all(placed)
+        if links is not None and not isinstance(error, Unavailable):
+            links.take_back(links.names)
         if isinstance(error, FileNotFoundError):
             raise NotFound("the mailbox has gone") from error
         raise
-    taken = {linked[uid] for uid in sources}
-    _unlink_all([path for path in placed if path.name.partition(INFO)[0] not in taken])
+    if len(sources) < len(links.bases):
+        links.take_back(links.names.keys() - set(sources))
     pairs = list(zip(sources, placing.uids, strict=True))
     after_transfer(context, source, target, pairs, placing, removed)
     return Copied(placing.uidvalidity, sources, placing.uids)
 
 
-def _link(context: MailContext, directory: Path, cur: Path, row: MessageRow, *, keep_delivery: bool) -> str | None:
-    """A link of the message's file in `cur`; its base name, or None when the file has gone."""
-    base = context.new_base(size=row.size, email_id=row.email_id, delivery=row.delivery if keep_delivery else None)
-    final = cur / file_name(base, row.fflags & _SYSTEM)
-    try:
-        atomic.link(directory / "cur" / file_name(row.fname, row.fflags), final)
-    except FileNotFoundError:
-        found = find_file(directory, row.fname)
-        if found is None:
-            return None
+class _Links:
+    """The links of one transfer: base names and file names in the target, by the source's UID."""
+
+    def __init__(self, context: MailContext, source: MailboxId, target: MailboxId) -> None:
+        """Raise NotFound, FileNotFoundError, Unavailable."""
+        self.cur = context.cur(target)
+        self.bases: dict[Uid, str] = {}
+        self.names: dict[Uid, str] = {}
+        self._context = context
+        self._from = context.cur(source)
+
+    def add(self, uid: Uid, row: MessageRow, *, keep_delivery: bool) -> None:
+        """A link of the message's file, unless that has gone. Raise FileNotFoundError (the target), Unavailable."""
+        base = self._context.new_base(size=row.size, email_id=row.email_id, delivery=row.delivery if keep_delivery else None)
+        name = file_name(base, row.fflags & _SYSTEM)
         try:
-            atomic.link(found, final)
+            self._from.link(file_name(row.fname, row.fflags), self.cur, name)
         except FileNotFoundError:
-            return None
-    return base
+            found = find_file(self._from.path.parent, row.fname)
+            if found is None:
+                return
+            try:
+                Directory(found.parent).link(found.name, self.cur, name)
+            except FileNotFoundError:
+                return
+        self.bases[uid] = base
+        self.names[uid] = name
+
+    def take_back(self, uids: Iterable[Uid]) -> None:
+        """Remove links whose rows were not put in."""
+        for uid in uids:
+            with contextlib.suppress(StoreError):
+                self.cur.unlink(self.names[uid])
 
 
 def _insert(
@@ -105,7 +120,7 @@ def _insert(
     target: MailboxId,
     linked: dict[Uid, str],
     move: bool,
-) -> tuple[tuple[Placed, list[Uid]], Removed | None]:
+) -> tuple[Placed, list[Uid], Removed | None]:
     # Read again: flags may have changed, and messages gone, since the links were made.
     present = read_rows(connection, source, list(linked))
     sources = [uid for uid, _ in present]
@@ -124,10 +139,4 @@ def _insert(
     removed = take_out(connection, source, sources, only_deleted=False) if move else None
     # A move never fails for lack of room: it takes none.
     placed = put_in(connection, target, rows, room=None if move else context.quota)
-    return (placed, sources), removed
-
-
-def _unlink_all(paths: Sequence[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(StoreError):
-            atomic.unlink(path)
+    return placed, sources, removed

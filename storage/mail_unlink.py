@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import atomic
 from .api import MailboxId, NotFound, Unavailable
+from .atomic import Directory
 from .index_mailboxes import note_own_change
 from .mail_context import MailContext
 from .maildir import INFO, file_name
@@ -42,14 +43,17 @@ def _remove_in(context: MailContext, name: str, files: list[tuple[str, int]]) ->
         directory = context.directory_path(name)
     except NotFound:
         return
-    cur = directory / "cur"
     row = context.reader.first("SELECT id FROM mailbox WHERE dir = ?", (name,))
     mailbox = MailboxId(row[0] if row else 0)
+    try:
+        cur = context.cur(mailbox) if mailbox else Directory(directory / "cur")
+    except (NotFound, FileNotFoundError):
+        return
     missed: set[str] = set()
     with context.own_change(mailbox, cur) as change:
         for base, flags in files:
             try:
-                if not atomic.unlink(cur / file_name(base, flags)):
+                if not cur.unlink(file_name(base, flags)):
                     missed.add(base)
             except Unavailable:
                 missed.add(base)

@@ -6,13 +6,12 @@ Never gives the file its final name: mail_append does.
 """
 
 import os
-import secrets
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 from .api import AccountId, OverQuota, TooLarge
-from .atomic import NewFile
+from .atomic import Directory, NewFile
 from .index_schema import SEALED
 from .mail_derive import Derivation, Derived
 from .seal import SealKind, SealWriter
@@ -25,7 +24,7 @@ class SealedMessageWriter:
 
     def __init__(
         self,
-        tmp: Path,
+        tmp: Directory,
         account: AccountId,
         public_key: bytes | None,
         *,
@@ -46,7 +45,7 @@ class SealedMessageWriter:
         self._room = room
         self._state = _OPEN
         self._derivation: Derivation = Derivation() if twin is None else twin._derivation
-        self._file = NewFile(tmp / f"m{secrets.token_hex(12)}")
+        self._file = NewFile(f"m{os.urandom(12).hex()}", directory=tmp)
         self._sealed: SealWriter | None = None
         self._forget = weakref.finalize(self, _abort, self._file, os.getpid())
         try:
@@ -102,9 +101,10 @@ class SealedMessageWriter:
         self.derived = self._derivation.finish(self.size - len(self.prefix))
         self._state = _FINISHED
 
-    def publish(self, final: Path) -> None:
+    def publish(self, directory: Directory, name: str, *, mtime: int) -> None:
         """Give the file its name; the caller flushes the directory. Only when it is `ready`. Raise Unavailable."""
-        self._file.publish(final, fsync_dir=False)
+        self._file.set_mtime(mtime)
+        self._file.publish_in(directory, name)
         self._state = _TAKEN
         self._forget.detach()
 

@@ -103,3 +103,31 @@ def test_finish_hurries_one_owner_and_drops_idle_looks(background: Background) -
 
 def test_close_without_a_job_is_quick() -> None:
     Background().close()
+
+
+def test_a_job_is_put_off_by_who_asks_again_but_not_for_ever(background: Background) -> None:
+    done: list[str] = []
+    background.submit("k", lambda: done.append("first"), delay=300.0, latest=600.0)
+    job = background._waiting["k"]
+    first = job.due
+    background.submit("k", lambda: done.append("other"), delay=400.0, latest=600.0)
+    assert job.due > first
+    background.submit("k", lambda: done.append("other"), delay=900.0, latest=600.0)
+    assert job.due == job.latest
+    background.settle()  # waits for nothing that was put off
+    assert done == ["first"]
+
+
+def test_a_job_that_is_due_does_not_wait_behind_one_whose_key_is_running(background: Background) -> None:
+    begun, end, other = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        end.wait(10)
+
+    background.submit("a", first)
+    assert begun.wait(10)
+    background.submit("a", lambda: None)
+    background.submit("b", other.set)
+    assert other.wait(10)
+    end.set()

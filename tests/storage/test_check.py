@@ -95,7 +95,8 @@ def _cut_sidecar(files: Files) -> None:
 
 def _orphan_texts(files: Files) -> None:
     files.context.cache.copy([(files.inbox << 32 | 1, files.inbox << 32 | 77)])
-    files.context.text.copy([(files.inbox << 32 | 1, files.inbox << 32 | 77)])
+    files.context.text.copy_later([(files.inbox << 32 | 1, files.inbox << 32 | 77)])
+    files.settle()
 
 
 CASES = [
