@@ -84,17 +84,15 @@ def render_flag_list(names: Iterable[str]) -> bytes:
 
 
 @lru_cache(maxsize=4_096)
-def _day(day: int) -> str:
+def _day(day: int) -> bytes:
     moment = datetime.fromtimestamp(day * 86_400, UTC)
-    return f'"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment.year:04d} '
+    return f'"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment.year:04d} '.encode("ascii")
 
 
 def render_date_time(seconds: int) -> bytes:
     """A date-time in UTC: `"17-Jul-1996 02:44:25 +0000"`. `seconds` since 1970, of the years 1 to 9999."""
-    day, second = divmod(seconds, 86_400)
-    minute, second = divmod(second, 60)
-    hour, minute = divmod(minute, 60)
-    return f'{_day(day)}{hour:02d}:{minute:02d}:{second:02d} +0000"'.encode("ascii")
+    second = seconds % 86_400
+    return b'%b%02d:%02d:%02d +0000"' % (_day(seconds // 86_400), second // 3_600, second // 60 % 60, second % 60)
 
 
 def render_set(numbers: Sequence[int]) -> bytes:

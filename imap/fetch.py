@@ -7,8 +7,9 @@ can look to its other clients in between.
 Three ways, from fast to slow, chosen for the command as a whole:
     flags    FLAGS, UID, MODSEQ alone: read off the mailbox's arrays, 512 messages a piece (view.py);
     columns  what the index has - sizes, dates, ENVELOPE, BODYSTRUCTURE, header fields - 64 messages a piece: each item is a
-             column of octets for the batch, a message is the row across them;
-    octets   what only the message has: opened one by one, small ones read at once, large ones in pieces of 128 KiB.
+             column of values for the batch, a message is the row across them (fetch_columns.py);
+    octets   what only the message has: opened one by one, small ones read at once, large ones in pieces of 128 KiB
+             (fetch_octets.py).
 
 A message that was expunged by somebody else is left out and counted (`missing`): RFC 2180 section 4.1.2. One that cannot
 be read is left out and counted as well (`damaged`), and so is one in an encoding that nobody knows (`undecodable`). Should
@@ -16,63 +17,25 @@ it show half-way through a literal that a message cannot be read, the answer can
 connection.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
-from typing import Generic, TypeVar
 
-from ..formats.bodystructure import render_bodystructure
-from ..formats.headers import split_header
-from ..formats.mime import Part, Scanner
-from ..storage.api import Facts, Mail, MessageReader, NotFound, Uid, Unavailable
-from .binary import UnknownEncoding, binary_pieces, check_encodings
-from .encode import render_date_time
-from .preview import preview_of
-from .section import Extract, cut_octets, locate, locate_in_message, needs_structure
+from ..storage.api import Facts, Mail, NotFound, Uid, Unavailable
+from .binary import UnknownEncoding
+from .fetch_columns import OF_FACTS, RENDERED, Column, Rendered, Rows, row_template
+from .fetch_octets import message_items, reads_message
 from .sequence import flatten
-from .steps import BrokenAnswer
-from .values import FetchBinary, FetchBinarySize, FetchBody, FetchFact, FetchItem, FetchPreview, SectionText
+from .values import FetchBody, FetchFact, FetchItem
 from .view import SLICE, View
-
-T = TypeVar("T")
 
 ROWS = 64
 """Messages a batch of columns."""
 
-_SMALL = 262_144  # octets of a message that is read at once
-_PIECE = 131_072
-_HEADER_PIECE = 32_768
+_ROWS_READ = 16  # when messages are read as well
 
 _ON_ARRAYS = frozenset({FetchFact.FLAGS, FetchFact.UID, FetchFact.MODSEQ})
-_OF_FACTS = frozenset({FetchFact.INTERNALDATE, FetchFact.SIZE, FetchFact.EMAILID, FetchFact.THREADID, FetchFact.SAVEDATE})
-_RENDERED = frozenset({FetchFact.ENVELOPE, FetchFact.BODYSTRUCTURE})
-
-Rendered = tuple[Uid, bytes, int]
-
-
-class _Column(Generic[T]):
-    """Rows of the store for the messages of a command, a batch at a time.
-
-    The store is asked once for all, and gives rows as they are drawn. Should they fall out of step with the batches,
-    because a message has gone, each batch is asked for by itself from there on.
-    """
-
-    __slots__ = ("_ask", "_rows", "_uid_of")
-
-    def __init__(self, ask: Callable[[Sequence[Uid]], Iterator[T]], uid_of: Callable[[T], Uid], uids: Sequence[Uid]) -> None:
-        self._ask = ask
-        self._uid_of = uid_of
-        self._rows: Iterator[T] | None = ask(uids)
-
-    def take(self, uids: Sequence[Uid]) -> list[T | None]:
-        if self._rows is not None:
-            rows: list[T | None] = list(islice(self._rows, len(uids)))
-            if len(rows) == len(uids) and (last := rows[-1]) is not None and self._uid_of(last) == uids[-1]:
-                return rows
-            self._rows = None
-        found = {self._uid_of(row): row for row in self._ask(uids)}
-        return [found.get(uid) for uid in uids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +44,11 @@ class _Plan:
 
     light: tuple[FetchFact | FetchBody, ...]
     heavy: tuple[FetchItem, ...]
-    structure: bool  # whether the tree of parts is needed
+    facts: bool
+    rendered: bool
+    template: bytes  # of a row of the light items, its number first; with its end when there are no others
     flags_alone: bool
+    octets_alone: bool  # nothing is asked but what must be read, and the UID
     uid: bool
     modseq: bool
 
@@ -91,12 +57,16 @@ class _Plan:
 def _plan(items: tuple[FetchItem, ...], uid: bool) -> _Plan:
     if uid and FetchFact.UID not in items:
         items = (FetchFact.UID, *items)
-    heavy = tuple(item for item in items if _is_heavy(item))
+    heavy = tuple(item for item in items if reads_message(item))
+    light = tuple(item for item in items if isinstance(item, FetchFact | FetchBody) and not reads_message(item))
     return _Plan(
-        light=tuple(item for item in items if isinstance(item, FetchFact | FetchBody) and not _is_heavy(item)),
+        light=light,
         heavy=heavy,
-        structure=any(map(_needs_structure, heavy)),
+        facts=not OF_FACTS.isdisjoint(items),
+        rendered=not RENDERED.isdisjoint(light),
+        template=row_template(light, whole=not heavy),
         flags_alone=FetchFact.FLAGS in items and _ON_ARRAYS.issuperset(items),
+        octets_alone=bool(heavy) and light in ((), (FetchFact.UID,)),
         uid=FetchFact.UID in items,
         modseq=FetchFact.MODSEQ in items,
     )
@@ -118,6 +88,8 @@ class Fetch:
         """Text for the messages at these positions of the view."""
         if self._plan.flags_alone:
             return self._flags(positions)
+        if self._plan.octets_alone:
+            return self._messages(positions)
         return self._rows(positions)
 
     # -- flags alone
@@ -147,71 +119,34 @@ class Fetch:
             if len(positions) == 1
             else [Uid(view.uids[place]) for place in flatten(positions)]
         )
-        items = self._plan.light
-        facts: _Column[Facts] | None = None
-        rendered: _Column[Rendered] | None = None
-        if not _OF_FACTS.isdisjoint(items):
-            facts = _Column(lambda some: mail.facts(mailbox.id, some), lambda row: row.uid, uids)
-        if not _RENDERED.isdisjoint(items):
-            rendered = _Column(lambda some: mail.rendered(mailbox.id, some), lambda row: row[0], uids)
-        headers = {item: self._header_column(item, uids) for item in items if isinstance(item, FetchBody)}
-        size = ROWS if not self._plan.heavy else 16
+        plan = self._plan
+        items = plan.light
+        facts: Column[Facts] | None = None
+        rendered: Column[Rendered] | None = None
+        if plan.facts:
+            facts = Column(lambda some: mail.facts(mailbox.id, some), lambda row: row.uid, uids)
+        if plan.rendered:
+            rendered = Column(lambda some: mail.rendered(mailbox.id, some), lambda row: row[0], uids)
+        headers = [self._header_column(item, uids) for item in items if isinstance(item, FetchBody)]
+        size = _ROWS_READ if plan.heavy else ROWS
         places = flatten(positions)
         for begin in range(0, len(uids), size):
             batch = uids[begin : begin + size]
-            numbers = [place + 1 for place in islice(places, len(batch))]
-            batch_facts = facts.take(batch) if facts else ()
-            batch_rendered = rendered.take(batch) if rendered else ()
-            cells: list[Sequence[bytes | None]] = [
-                _header_cells(item, headers[item].take(batch))
-                if isinstance(item, FetchBody)
-                else self._cells(item, batch, batch_facts, batch_rendered)
-                for item in items
-            ]
-            yield from self._join(numbers, batch, cells)
+            rows = Rows(
+                [place + 1 for place in islice(places, len(batch))],
+                batch,
+                facts.take(batch) if facts else (),
+                rendered.take(batch) if rendered else (),
+                self._of_arrays(mailbox.flags, batch) if FetchFact.FLAGS in items else (),
+                self._of_arrays(mailbox.modseqs, batch) if plan.modseq else (),
+                [column.take(batch) for column in headers],
+            )
+            self.missing += rows.drop_missing()
+            yield from self._lines(rows)
 
-    def _header_column(self, item: FetchBody, uids: Sequence[Uid]) -> _Column[tuple[Uid, bytes]]:
+    def _header_column(self, item: FetchBody, uids: Sequence[Uid]) -> Column[tuple[Uid, bytes]]:
         mail, mailbox, fields = self._mail, self._view.mailbox, item.section.fields
-        return _Column(lambda some: mail.header_fields(mailbox.id, some, fields), lambda row: row[0], uids)
-
-    def _cells(
-        self,
-        item: FetchFact,
-        uids: Sequence[Uid],
-        facts: Sequence[Facts | None],
-        rendered: Sequence[Rendered | None],
-    ) -> Sequence[bytes | None]:
-        """One item for a batch; None for messages that are gone."""
-        match item:
-            case FetchFact.UID:
-                return [b"UID %d" % uid for uid in uids]
-            case FetchFact.FLAGS:
-                texts = self._view.texts
-                masks = self._of_arrays(self._view.mailbox.flags, uids)
-                return [None if mask is None else f"FLAGS ({texts[mask]})".encode("latin-1", "replace") for mask in masks]
-            case FetchFact.MODSEQ:
-                modseqs = self._of_arrays(self._view.mailbox.modseqs, uids)
-                return [None if modseq is None else b"MODSEQ (%d)" % modseq for modseq in modseqs]
-            case FetchFact.SIZE:
-                return [b"RFC822.SIZE %d" % fact.size if fact else None for fact in facts]
-            case FetchFact.INTERNALDATE:
-                return [b"INTERNALDATE " + render_date_time(fact.internal_date) if fact else None for fact in facts]
-            case FetchFact.SAVEDATE:
-                return [b"SAVEDATE " + render_date_time(fact.save_date) if fact else None for fact in facts]
-            case FetchFact.EMAILID:
-                return [b"EMAILID (%b)" % fact.email_id.encode("ascii") if fact else None for fact in facts]
-            case FetchFact.THREADID:
-                return [b"THREADID (%b)" % fact.thread_id.encode("ascii") if fact else None for fact in facts]
-            case FetchFact.ENVELOPE:
-                if FetchFact.BODYSTRUCTURE in self._plan.light:
-                    return [row and row[1] for row in rendered]  # both, exactly as they lie there
-                return [row and row[1][: row[2]] for row in rendered]
-            case FetchFact.BODYSTRUCTURE:
-                if FetchFact.ENVELOPE in self._plan.light:
-                    return [row and b"" for row in rendered]  # told with ENVELOPE
-                return [row and row[1][row[2] + 1 :] for row in rendered]
-            case _:
-                raise AssertionError(f"{item} has no column")
+        return Column(lambda some: mail.header_fields(mailbox.id, some, fields), lambda row: row[0], uids)
 
     def _of_arrays(self, array: Sequence[int], uids: Sequence[Uid]) -> Sequence[int | None]:
         view = self._view
@@ -221,161 +156,36 @@ class Fetch:
             return array[first : first + len(uids)]
         return [array[place] if place >= 0 else None for place in map(view.place, uids)]
 
-    def _join(self, numbers: list[int], uids: Sequence[Uid], cells: list[Sequence[bytes | None]]) -> Iterator[bytes]:
-        rows: Iterable[tuple[bytes | None, ...]] = zip(*cells, strict=True) if cells else ((),) * len(numbers)
-        if not self._plan.heavy:
-            lines = []
-            for number, row in zip(numbers, rows, strict=True):
-                if None in row:
-                    self.missing += 1
-                else:
-                    lines.append(b"* %d FETCH (%b)\r\n" % (number, b" ".join(filter(None, row))))
-            yield b"".join(lines)
+    def _lines(self, rows: Rows) -> Iterator[bytes]:
+        plan = self._plan
+        columns = rows.columns(plan.light, self._view.texts)
+        template = plan.template
+        if not plan.heavy:
+            yield b"".join([template % row for row in zip(*columns, strict=True)])
             return
-        for number, uid, row in zip(numbers, uids, rows, strict=True):
-            if None in row:
-                self.missing += 1
-            else:
-                yield from self._message(b"* %d FETCH (%b" % (number, b" ".join(filter(None, row))), uid)
+        for uid, row in zip(rows.uids, zip(*columns, strict=True), strict=True):
+            yield from self._message(template % row, uid)
 
     # -- octets
+
+    def _messages(self, positions: list[range]) -> Iterator[bytes]:
+        """Messages one by one, when nothing else is asked of them."""
+        template, with_uid, uids = self._plan.template, self._plan.uid, self._view.uids
+        for place in flatten(positions):
+            uid = Uid(uids[place])
+            yield from self._message(template % ((place + 1, uid) if with_uid else (place + 1,)), uid)
 
     def _message(self, line: bytes, uid: Uid) -> Iterator[bytes]:
         """A message's row, begun in `line`, with the items for which it must be read."""
         try:
             with self._mail.read_message(self._view.mailbox.id, uid) as reader:
-                yield from self._read_items(line, uid, reader)
+                yield from message_items(line, self._plan.heavy, uid, reader, self._view)
         except NotFound:
             self.missing += 1
         except Unavailable:
             self.damaged += 1
         except UnknownEncoding:
             self.undecodable += 1
-
-    def _read_items(self, line: bytes, uid: Uid, reader: MessageReader) -> Iterator[bytes]:
-        """Raise Unavailable or UnknownEncoding as long as nothing was given out; BrokenAnswer afterwards."""
-        size = reader.size
-        whole = reader.read() if size <= _SMALL else None
-        root: Part | None = None
-        if self._plan.structure:
-            for root in self._structure(uid, reader, whole):  # noqa: B007  # its last value is the tree
-                yield b""
-            assert root is not None
-            check_encodings(root, self._plan.heavy)
-        header_size = -1
-        begun = False
-        try:
-            for item in self._plan.heavy:
-                if not line.endswith(b"("):
-                    line += b" "
-                if isinstance(item, FetchFact):
-                    assert root is not None
-                    line += b"BODY " + render_bodystructure(root, extended=False)
-                    continue
-                if isinstance(item, FetchPreview):
-                    read = reader.read if whole is None else lambda offset, length: whole[offset : offset + length]
-                    line += b"PREVIEW " + preview_of(read, size, root)
-                    continue
-                if isinstance(item, FetchBinary | FetchBinarySize):
-                    assert root is not None
-                    for piece in binary_pieces(line, item, root, reader, whole):
-                        yield piece
-                        begun = begun or bool(piece)
-                    line = b""
-                    continue
-                if header_size < 0 and not needs_structure(item.section) and item.section.text is not SectionText.ALL:
-                    header_size = _header_size(reader, whole)
-                extract: Extract | None
-                if needs_structure(item.section):
-                    assert root is not None
-                    extract = locate(root, item.section)
-                else:
-                    extract = locate_in_message(item.section, size, header_size)
-                for piece in _literal(line, item, extract, reader, whole):
-                    yield piece
-                    begun = True
-                line = b""
-            yield line + b")\r\n"
-        except Unavailable as error:
-            if begun:
-                raise BrokenAnswer(str(error)) from error
-            raise
-
-    def _structure(self, uid: Uid, reader: MessageReader, whole: bytes | None) -> Iterator[Part | None]:
-        """The tree of parts, at last; None between the pieces of work that finding it takes."""
-        known = self._view.structure
-        if known is not None and known[0] == uid:
-            yield known[1]
-            return
-        scanner = Scanner()
-        if whole is not None:
-            scanner.feed(whole)
-        else:
-            for offset in range(0, reader.size, _PIECE):
-                scanner.feed(reader.read(offset, _PIECE))
-                yield None
-        root = scanner.close()
-        # Kept: clients fetch the parts of a message, and pieces of them, one command after the other.
-        self._view.structure = uid, root
-        yield root
-
-
-def _is_heavy(item: FetchItem) -> bool:
-    """Whether the message must be read for it."""
-    if isinstance(item, FetchBody):
-        return bool(item.section.part) or item.section.text is not SectionText.HEADER_FIELDS
-    return item is FetchFact.BODY or not isinstance(item, FetchFact)
-
-
-def _needs_structure(item: FetchItem) -> bool:
-    if isinstance(item, FetchBody):
-        return needs_structure(item.section)
-    return item is FetchFact.BODY or isinstance(item, FetchBinary | FetchBinarySize)
-
-
-def _header_cells(item: FetchBody, rows: list[tuple[Uid, bytes] | None]) -> list[bytes | None]:
-    if item.partial is not None:
-        rows = [row and (row[0], cut_octets(row[1], item.partial)) for row in rows]
-    label = item.label
-    return [row and b"%b {%d}\r\n%b" % (label, len(row[1]), row[1]) for row in rows]
-
-
-def _header_size(reader: MessageReader, whole: bytes | None) -> int:
-    """Octets of the message's header with its empty line."""
-    data = reader.read(0, _HEADER_PIECE) if whole is None else whole
-    while True:
-        _, end = split_header(data)
-        if end < len(data) or len(data) >= reader.size:
-            return end
-        data += reader.read(len(data), max(len(data), _PIECE))
-
-
-def _literal(
-    line: bytes, item: FetchBody, extract: Extract | None, reader: MessageReader, whole: bytes | None
-) -> Iterator[bytes]:
-    """`line`, the item's label and its octets, the first piece being the start of all."""
-    if extract is None:
-        yield line + item.label + b" NIL"
-        return
-    if extract.fields is not None or whole is not None:
-        if whole is None:
-            octets = reader.read(extract.offset, extract.length)
-        else:
-            octets = whole[extract.offset : extract.offset + extract.length]
-        octets = cut_octets(extract.pick(octets), item.partial)
-        yield b"%b%b {%d}\r\n" % (line, item.label, len(octets))
-        yield octets
-        return
-    extract = extract.cut(item.partial)
-    first = reader.read(extract.offset, min(_PIECE, extract.length))
-    yield b"%b%b {%d}\r\n" % (line, item.label, extract.length)
-    yield first
-    end = extract.offset + extract.length
-    for offset in range(extract.offset + len(first), end, _PIECE):
-        piece = reader.read(offset, min(_PIECE, end - offset))
-        if not piece:
-            raise Unavailable("the message is shorter than it was")
-        yield piece
 
 
 def changed_positions(view: View, positions: list[range], since: int, changed: Sequence[Uid]) -> list[range]:

@@ -122,7 +122,7 @@ class SignIn:
             return self._refused(session, answer)
         final = b""
         if isinstance(answer, ScramGranted):
-            answer, final = answer.granted, answer.final
+            final, answer = answer.final, answer.granted
         try:
             account = await self._open(answer)
         except (AuthUnavailable, StoreError) as error:

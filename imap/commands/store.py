@@ -31,8 +31,9 @@ def handle_store(session: Session, args: Store) -> Steps:
     uids = [Uid(view.uids[place]) for place in flatten(positions)]
     if not uids:
         return b"OK STORE completed: nothing to change"
-    mailbox.refresh()
-    yield from session.tell(may_expunge=False, uid=args.uid)
+    if not args.uid:  # else the frame has just done so
+        mailbox.refresh()
+        yield from session.tell(may_expunge=False)
     before = _masks(view, uids) if args.silent else {}
     as_of = mailbox.highestmodseq
     stored = yield from work(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
