@@ -58,9 +58,12 @@ def decode_mailbox(octets: bytes, *, utf8: bool = False) -> str:
     if not utf8:
         raise InvalidMailboxName("mailbox name is not modified UTF-7")
     try:
-        return octets.decode("utf-8")
+        name = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidMailboxName("mailbox name is not UTF-8") from None
+    if "\u2028" in name or "\u2029" in name:  # RFC 6855 section 3; other controls are the store's to refuse
+        raise InvalidMailboxName("line or paragraph separator in mailbox name")
+    return name
 
 
 def _decode_utf7(octets: bytes) -> str:

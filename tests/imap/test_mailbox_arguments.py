@@ -127,4 +127,5 @@ def test_list(line: bytes, expected: Arguments | str) -> None:
 def test_utf8_names() -> None:
     assert read_command('SELECT "Envoy\u00e9s & co"'.encode(), utf8=True) == Select("Envoy\u00e9s & co")
     assert read_command(b'SELECT "\xff"', utf8=True) == "Not UTF-8."
+    assert read_command('CREATE "a\u2028b"'.encode(), utf8=True) == "Line or paragraph separator in mailbox name."
     assert read_command(b"SELECT {1+}\r\n\xff", utf8=True) == "Mailbox name is not UTF-8."
