@@ -63,9 +63,9 @@ def _seal(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row) ->
     try:
         with open_message(cur, name, size, form, context.account, secret_key=None, dek=None) as reader:
             dek = _copy(context, reader, file)
+        file.sync()
         status = os.lstat(cur.path / name)
         os.utime(file.path, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
-        file.sync()
     except FileNotFoundError:
         file.abort()  # renamed or taken away meanwhile: the next look tells
         return

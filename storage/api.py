@@ -168,7 +168,7 @@ class MailboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message about to enter a mailbox: its bytes lie finished in `writer`."""
+    """A message about to enter a mailbox: all of its bytes were written to `writer`."""
 
     writer: "MessageWriter"
     flags: Flags = frozenset()
@@ -337,7 +337,10 @@ class Mail(Protocol):
         """
 
     def append(self, mailbox: MailboxId, drafts: Sequence[Draft]) -> Appended:
-        """Put finished drafts into the mailbox, all or none. Raise NotFound, OverQuota, Unavailable. [thread]"""
+        """Put drafts into the mailbox, all or none; what is not finished is finished first.
+
+        Raise NotFound, OverQuota, Unavailable. [thread]
+        """
 
     # -- open mailboxes
 

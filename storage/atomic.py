@@ -157,25 +157,30 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 class NewFile:
     """A file that nobody sees until publish(). One thread at a time."""
 
-    __slots__ = ("_descriptor", "_directory", "_name", "_pending", "_pending_size", "_synced", "size")
+    __slots__ = ("_descriptor", "_directory", "_mode", "_name", "_pending", "_pending_size", "_synced", "size")
 
     def __init__(self, path: Path | str, *, directory: Directory | None = None, mode: int = FILE_MODE) -> None:
         """Create `path` (in a tmp directory of the same file system), or the name `path` in `directory`.
 
+        In a `directory` it is created when the first octets go out to the disk: never, if it is aborted before.
         Raise FileExistsError, FileNotFoundError, Unavailable.
         """
         self.size = 0
+        self._mode = mode
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._synced = False
         self._descriptor = -1
         if directory is None:
             self._directory, self._name = Directory(Path(path).parent), os.path.basename(path)
+            self._create()
         else:
             self._directory, self._name = directory, str(path)
+
+    def _create(self) -> None:
         with _Translated(self._name), self._directory as where:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
-            self._descriptor = system.open(self._name, flags, mode, dir_fd=where)
+            self._descriptor = system.open(self._name, flags, self._mode, dir_fd=where)
 
     @property
     def path(self) -> Path:
@@ -190,7 +195,7 @@ class NewFile:
             pass
 
     def write(self, data: bytes) -> None:
-        """Add octets. Small pieces are gathered, so an error may come with a later call. Raise Unavailable."""
+        """Add octets. Small pieces are gathered, so an error may come with a later call. Raise as __init__ does."""
         self.size += len(data)
         self._synced = False
         self._pending.append(data)
@@ -199,6 +204,8 @@ class NewFile:
             self._flush()
 
     def _flush(self) -> None:
+        if self._descriptor < 0:
+            self._create()
         if self._pending:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
             self._pending.clear()
@@ -237,8 +244,8 @@ class NewFile:
 
     def abort(self) -> None:
         """Throw the file away. Does nothing after publish(), never raises."""
+        self._pending.clear()
         if self._descriptor >= 0:
-            self._pending.clear()
             self._close()
             try:
                 self._directory.unlink(self._name)

@@ -63,8 +63,9 @@ def append(
 def _own_writer(draft: Draft) -> SealedMessageWriter:
     if not isinstance(draft.writer, SealedMessageWriter):
         raise TypeError("a draft of another store")
-    if not draft.writer.ready:
-        raise ValueError("a draft is not finished, or was appended before")
+    if draft.writer.gone:
+        raise ValueError("a draft was thrown away or appended before")
+    draft.writer.finish()
     return draft.writer
 
 

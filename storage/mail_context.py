@@ -40,6 +40,7 @@ class Look(Protocol):
 
 
 _CACHE_DELAY = 0.025  # seconds: what comes in bursts is written once, and other processes find it nearly at once
+_TMP_EVERY = 1.0  # seconds
 _HOST = socket.gethostname()
 _COUNTER = itertools.count()
 _CHOOSERS = FieldChoosers()
@@ -122,6 +123,7 @@ class MailContext:
         self._directories: dict[MailboxId, str] = {}
         self._cur: dict[MailboxId, Directory] = {}
         self._tmp: Directory | None = None
+        self._look_at_tmp = 0.0
         self._renaming = threading.Lock()
         self._clean: dict[MailboxId, tuple[int, int]] = {}
 
@@ -181,8 +183,12 @@ class MailContext:
 
     def tmp(self) -> Directory:
         """The account's tmp/, open. Raise FileNotFoundError, Unavailable."""
-        held = self._tmp
-        if held is None or not held.is_current():
+        held, now = self._tmp, time.monotonic()
+        if held is not None and now > self._look_at_tmp and not held.is_current():
+            held = None
+        if held is None or now > self._look_at_tmp:
+            self._look_at_tmp = now + _TMP_EVERY
+        if held is None:
             held = self._tmp = Directory(self.paths.tmp)
         return held
 

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from .api import AccountId, OverQuota, TooLarge
+from .api import AccountId, OverQuota, TooLarge, Unavailable
 from .atomic import Directory, NewFile
 from .index_schema import SEALED
 from .mail_derive import Derivation, Derived
@@ -33,7 +33,9 @@ class SealedMessageWriter:
         limit: int,
         room: int | None,
     ) -> None:
-        """Create the file in `tmp`. `limit`: octets a message may have; `room`: octets the account has left, or None.
+        """Begin; the file is made in `tmp` with the first octets that go out to the disk.
+
+        `limit`: octets a message may have; `room`: octets the account has left, or None.
 
         Raise TooLarge, OverQuota (the prefix alone), Unavailable.
         """
@@ -65,9 +67,9 @@ class SealedMessageWriter:
         return None if self._sealed is None else self._sealed.dek
 
     @property
-    def ready(self) -> bool:
-        """Whether it may be appended: finished, and neither appended nor thrown away before."""
-        return self._state == _FINISHED
+    def gone(self) -> bool:
+        """Whether it was appended or thrown away before."""
+        return self._state in (_TAKEN, _ABORTED)
 
     @property
     def path(self) -> Path:
@@ -80,7 +82,10 @@ class SealedMessageWriter:
             raise ValueError("the message is finished")
         offset = self.size - len(self.prefix)
         self._grow(len(data))
-        self._put(data)
+        try:
+            self._put(data)
+        except FileNotFoundError as error:
+            raise Unavailable("the account's tmp has gone") from error
         self._derivation.feed(offset, data)
 
     def _grow(self, octets: int) -> None:
@@ -95,14 +100,17 @@ class SealedMessageWriter:
         """Flush to disk. Raise Unavailable. A second call does nothing."""
         if self._state != _OPEN:
             return
-        if self._sealed is not None:
-            self._sealed.finish()
-        self._file.sync()
+        try:
+            if self._sealed is not None:
+                self._sealed.finish()
+            self._file.sync()
+        except FileNotFoundError as error:
+            raise Unavailable("the account's tmp has gone") from error
         self.derived = self._derivation.finish(self.size - len(self.prefix))
         self._state = _FINISHED
 
     def publish(self, directory: Directory, name: str, *, mtime: int) -> None:
-        """Give the file its name; the caller flushes the directory. Only when it is `ready`. Raise Unavailable."""
+        """Give the file its name; the caller flushes the directory. Only once finished. Raise Unavailable."""
         self._file.set_mtime(mtime)
         self._file.publish_in(directory, name)
         self._state = _TAKEN

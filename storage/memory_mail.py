@@ -198,8 +198,8 @@ class MemoryMail:
         with self._account.lock:
             box = self._box(mailbox)
             writers = [cast(MemoryWriter, draft.writer) for draft in drafts]
-            if any(not writer.finished or writer.taken for writer in writers):
-                raise ValueError("a draft is not finished, or was appended before")
+            if any(writer.gone for writer in writers):
+                raise ValueError("a draft was thrown away or appended before")
             twins = {message.delivery_id: message.uid for message in box.messages.values() if message.delivery_id}
             fresh = [writer.size for draft, writer in zip(drafts, writers, strict=True) if draft.delivery_id not in twins]
             self._account.check_room(sum(fresh))
@@ -207,7 +207,7 @@ class MemoryMail:
             modseq = box.next_modseq() if fresh else box.highestmodseq
             uids = []
             for draft, writer, mask in zip(drafts, writers, masks, strict=True):
-                writer.taken = True
+                writer.gone = True
                 if draft.delivery_id is not None and draft.delivery_id in twins:
                     uids.append(twins[draft.delivery_id])
                     continue

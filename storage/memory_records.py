@@ -110,8 +110,7 @@ class MemoryWriter:
         self._account = account
         self.size = 0
         self.data = bytearray()
-        self.finished = False
-        self.taken = False
+        self.gone = False
         self.write(prefix)
 
     def write(self, data: bytes) -> None:
@@ -124,13 +123,12 @@ class MemoryWriter:
 
     def finish(self) -> None:
         """See MessageWriter."""
-        self.finished = True
 
     def abort(self) -> None:
         """See MessageWriter."""
-        if not self.taken:
+        if not self.gone:
             self.data.clear()
-            self.finished = False
+            self.gone = True
 
 
 class MemoryReader:

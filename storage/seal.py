@@ -112,18 +112,23 @@ def _info(head: bytes, key_id: bytes, place: bytes) -> bytes:
     return b"preau dek\x00" + head + key_id + place
 
 
-def _key_id(public_key: bytes) -> bytes:
-    return hashlib.sha256(public_key).digest()[:8]
+@lru_cache(maxsize=1_024)
+def _holder(public_key: bytes) -> tuple[X25519PublicKey, bytes]:
+    """A public key, parsed, and its id."""
+    return X25519PublicKey.from_public_bytes(public_key), hashlib.sha256(public_key).digest()[:8]
 
 
 def _nonce(index: int, last: bool) -> bytes:
     return bytes(7) + struct.pack(">IB", index, last)
 
 
-def _new_header(public_key: bytes, place: bytes, dek: bytes, file_id: bytes) -> bytes:
-    head = MAGIC + bytes((X25519, _CHUNK_LOG2, 0, 0)) + file_id
-    key_id = _key_id(public_key)
-    wrapped = _HPKE.encrypt(dek, X25519PublicKey.from_public_bytes(public_key), info=_info(head, key_id, place))
+def _new_head(file_id: bytes) -> bytes:
+    return MAGIC + bytes((X25519, _CHUNK_LOG2, 0, 0)) + file_id
+
+
+def _new_header(head: bytes, public_key: bytes, place: bytes, dek: bytes) -> bytes:
+    holder, key_id = _holder(public_key)
+    wrapped = _HPKE.encrypt(dek, holder, info=_info(head, key_id, place))
     return (head + key_id + wrapped).ljust(_HEADER_SIZE[X25519], b"\x00")
 
 
@@ -153,23 +158,28 @@ def _unwrap_header(header: bytes, place: bytes, secret_key: bytes) -> bytes:
 
 
 class SealWriter:
-    """Seals as it is written; keeps less than two chunks in memory. The caller syncs and publishes the file."""
+    """Seals as it is written; keeps less than two chunks in memory. The caller syncs and publishes the file.
 
-    __slots__ = ("_aad", "_cipher", "_file", "_index", "_pending", "dek", "file_id", "size")
+    The header goes out with the first chunk: who begins a file on an event loop and finishes it in a thread does the
+    costly wrapping of its key there.
+    """
+
+    __slots__ = ("_aad", "_cipher", "_file", "_head", "_index", "_pending", "_place", "_public_key", "dek", "file_id", "size")
 
     def __init__(self, file: Sink, public_key: bytes, account: AccountId | None, kind: SealKind) -> None:
         """Begin a file for the holder of `public_key`'s secret half. `account`: None in the spool alone."""
-        place = _place(account, kind)
-        self.dek = os.urandom(DEK_BYTES)
-        self.file_id = os.urandom(16)
+        _holder(public_key)  # a key that is none is told now
+        random = os.urandom(DEK_BYTES + 16)
+        self.dek, self.file_id = random[:DEK_BYTES], random[DEK_BYTES:]
         self.size = 0  # octets of plaintext
-        header = _new_header(public_key, place, self.dek, self.file_id)
-        self._aad = header[:28] + place
+        self._public_key = public_key
+        self._place = _place(account, kind)
+        self._head = _new_head(self.file_id)
+        self._aad = self._head + self._place
         self._cipher = AESGCM(self.dek)
         self._index = 0
         self._pending = bytearray()
         self._file = file
-        file.write(header)
 
     def write(self, data: bytes) -> None:
         """Add plaintext. Raise what the file's write raises."""
@@ -190,6 +200,8 @@ class SealWriter:
         self._pending = bytearray()
 
     def _seal(self, chunk: bytearray | memoryview, *, last: bool) -> None:
+        if self._index == 0:
+            self._file.write(_new_header(self._head, self._public_key, self._place, self.dek))
         self._file.write(self._cipher.encrypt(_nonce(self._index, last), chunk, self._aad))
         self._index += 1
 

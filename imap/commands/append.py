@@ -57,8 +57,6 @@ def handle_append(session: Session, began: AppendBegan) -> Steps:
             event = yield from next_event()
         if refusal:
             return refusal
-        for writer in writers:
-            yield from work(writer.finish)
         try:
             appended = yield from work(mail.append, mailbox, drafts)
         except NotFound:

@@ -70,7 +70,7 @@ def test_no_file_stays_of_what_was_not_appended(files: Files) -> None:
     del dropped
     gc.collect()
     assert os.listdir(files.paths.tmp) == []
-    with pytest.raises(ValueError, match="not finished"):
+    with pytest.raises(ValueError, match="thrown away"):
         files.mail.append(files.inbox, [write_draft(files.mail), Draft(writer)])
     assert files.names() == []
     draft = write_draft(files.mail)

@@ -128,6 +128,12 @@ class MessageContract(StoreContract):
         assert mail.status([inbox])[0].messages == 0
         assert account.quota().used == 0
 
+    def test_append_finishes_what_is_not_finished(self, mail: Mail, inbox: MailboxId) -> None:
+        writer = mail.new_message(prefix=b"X: y\r\n")
+        writer.write(PLAIN)
+        mail.append(inbox, [Draft(writer)])
+        assert read(mail, inbox, Uid(1)) == b"X: y\r\n" + PLAIN
+
     def test_abort_after_append_does_nothing(self, mail: Mail, inbox: MailboxId) -> None:
         draft = write_draft(mail)
         mail.append(inbox, [draft])
