@@ -69,6 +69,7 @@ def _beginning(part: Part, read: Callable[[int, int], bytes], octets: int) -> st
 
 def _shortened(text: str) -> str:
     """Runs of white space as one space, no control characters, cut."""
-    words = " ".join(text.split())
-    shown = "".join(c for c in words[: 2 * MOST] if c.isprintable() or c == "\u200d")
+    shown = " ".join(text.split())[: 2 * MOST]
+    if not shown.isprintable():
+        shown = "".join(c for c in shown if c.isprintable() or c == "\u200d")
     return shown[:MOST].strip().encode("utf-8", "ignore").decode("utf-8")
