@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -74,16 +75,26 @@ def test_questions_at_once(tmp_path: Path) -> None:
     ids=["nothing", "554", "no LHLO", "closing", "endless reply", "endless line", "room"],
 )
 def test_mail_is_taken_when_nobody_says_otherwise(tmp_path: Path, says: bytes) -> None:
+    ended: list[asyncio.Future[None]] = []
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = asyncio.get_running_loop().create_future()
+        ended.append(end)
         writer.write(says)
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:  # cancelled or not: left open, its socket would be another test's warning
+            writer.close()
+        with contextlib.suppress(ConnectionError):  # hung up on, perhaps with octets unread
+            await writer.wait_closed()
+        end.set_result(None)
 
     async def test() -> None:
         server = await asyncio.start_unix_server(answer, tmp_path / "delivery.sock")
         rooms = DeliveryRooms(tmp_path / "delivery.sock", "mx.example.com", seconds=0.3)
         assert await rooms.refuses("anne@example.com", 10) is False
         await rooms.close()
+        await asyncio.gather(*ended)
         server.close()
         await server.wait_closed()
 
