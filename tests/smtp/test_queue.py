@@ -1,5 +1,7 @@
 import asyncio
 import re
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +363,37 @@ def test_stopped_anywhere_a_message_is_delivered_once(
     run_queue(tmp_path, test, store=store)
     if store is not None:
         store.close()
+
+
+def test_killed_at_every_step_a_message_is_delivered_once_and_a_wrong_address_told_once(tmp_path: Path) -> None:
+    """SIGKILL before and behind each change of a file or of queue.db, in one life after the other."""
+
+    async def test(world: QueueWorld) -> None:
+        await world.queue.drain(1.0)
+        support = Path(__file__).parents[1] / "support"
+        killed = 0
+        for fatal in range(1, 100):
+            world.put("bob@example.com", "nobody@example.com")
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                str(support / "killed_queue.py"),
+                str(tmp_path),
+                str(fatal),
+                env={"PYTHONPATH": str(support)},
+            )
+            code = await child.wait()
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL
+            killed += 1
+        assert killed >= 10
+        assert len(world.inbox(BOB)) == killed + 1
+        assert len(world.inbox(ANNE)) == killed + 1
+        await world.queue.start([])
+        assert world.is_empty()
+
+    run_queue(tmp_path, test, seconds=120)
 
 
 def test_files_that_come_back_from_the_dead_are_known(tmp_path: Path) -> None:

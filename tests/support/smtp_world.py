@@ -148,9 +148,10 @@ def run_queue(
     *peers: Peer,
     dns: FakeDns | None = None,
     store: Store | None = None,
+    seconds: float = 20.0,
     **settings: Any,
 ) -> None:
-    """Serve for one test, within 20 seconds."""
+    """Serve for one test, within `seconds`."""
 
     async def running() -> None:
         port = free_port()
@@ -166,7 +167,7 @@ def run_queue(
         await queue.start([])
         try:
             await asyncio.wait_for(
-                test(QueueWorld(folder, local, names, clock, spool, queue, relay, list(peers), settings)), 20
+                test(QueueWorld(folder, local, names, clock, spool, queue, relay, list(peers), settings)), seconds
             )
         finally:
             await queue.drain(2.0)
