@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from ..formats.address import MISSING_HOST, MISSING_MAILBOX, parse_addresses
 
-# RFC 5322 section 2.2: a name of printable ASCII but the colon; section 4.5 allows blanks before the colon. Possessive
-# quantifiers: whatever it is fed, a line is looked at once.
-_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+# RFC 5322 section 2.2: a name of printable ASCII but the colon; section 4.5 allows blanks before the colon. A line is looked
+# at once. The group of continuations is not possessive: CPython 3.11.2 keeps half of a last repetition that failed.
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*")
 _LINE_END = re.compile(rb"\r?\n")
 
 MAX_CLAIMED = 100

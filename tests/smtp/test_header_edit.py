@@ -101,3 +101,9 @@ def test_fields_come_and_go() -> None:
     header.add(b"C: 3\r\n")
     assert header.render() == b"A: 1\r\nB: 2\r\nC: 3\r\n\r\nBcc: body\r\n"
     assert header.count(b"c") == 1
+
+
+def test_a_continuation_without_its_end_is_no_part_of_the_field() -> None:
+    header = Header(b"Subject: a\n b\n c")
+    assert [field.raw for field in header.fields] == [b"Subject: a\n b\n"]
+    assert header.rest == b" c"
