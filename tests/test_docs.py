@@ -38,6 +38,7 @@ def test_a_specification_names_what_is_there(row: list[str]) -> None:
     for path in modules(row[1]):
         assert path.exists() or path.with_suffix("").is_dir(), path
     tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")} | {path.name for path in (ROOT / "tests").iterdir()}
+    tests |= {path.name for path in (ROOT / "tests").rglob("*.dialog")}
     named = [name.rpartition("/")[2] for name in re.split(r"[;,] ", row[2])]
     assert named
     for name in named:
