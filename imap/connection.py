@@ -540,8 +540,9 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.LOST:
             self._end()
         elif job.cancelled() or error is not None or (transport := job.result()) is None:
-            if self._transport is not None:
-                self._transport.abort()
+            self.abort()
+            # A peer that only connects and leaves: asyncio tells its own TLS layer alone that the connection is lost.
+            self.connection_lost(None)
         else:
             self._transport = transport
             transport.set_write_buffer_limits(self._host.site.settings.write_high)

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -334,6 +335,21 @@ def test_a_client_that_goes_in_the_handshake(own: OwnImap) -> None:
     with Line(own, "after", tls=True) as client:
         client.send(b"n NOOP\r\n")
         assert client.until(b"n").startswith(b"n OK")
+
+
+def test_who_leaves_before_the_handshake_leaves_nothing(own: OwnImap) -> None:
+    def connections() -> int:
+        return len(own.server._host.connections) if own.server._host else 0
+
+    before = connections()
+    for _ in range(20):
+        socket.create_connection(("127.0.0.1", own.tls_port), timeout=20).close()
+    with Line(own, "after", tls=True):  # accepted behind them
+        pass
+    deadline = time.monotonic() + 20
+    while connections() > before:
+        assert time.monotonic() < deadline, "connections that nobody has are still counted"
+        time.sleep(0.01)
 
 
 # -- threads and neighbours
