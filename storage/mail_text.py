@@ -10,14 +10,18 @@ Owns fts.db's connections, and the queue. When the file is damaged or of another
 import logging
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import apsw
 
 from ..formats.text import LINE, IndexedText, TextLimits, extract_text, header_lines
 from .api import MailboxId, NotFound, StoreError, TextKey, Uid
 from .cache import delete_database, inode_of
 from .database import DamagedDatabase, NewerSchema, open_database
+from .index_reader import UID_MASK
 from .mail_context import MailContext
 from .mail_derive import Derived, structure_of
 from .mail_fetch import DAMAGED, read_message
@@ -204,21 +208,29 @@ class MailText:
 
     def search(self, mailbox: MailboxId, key: TextKey, uids: Sequence[Uid]) -> set[Uid]:
         """See Mail.search_text. Raise Unavailable."""
+        if not uids:
+            return set()
         base = mailbox << 32
-        ids = [base | uid for uid in self._here(mailbox, uids)]
+        ids = [base | uid for uid in sorted(uids)]
         with self._reading:
-            missing = self._connections().reader.missing(ids)
-        if missing:
+            index = self._connections().reader
+            missing = [] if index.has_all(ids) else index.missing(ids)
+        if missing and (missing := self._here(missing)):
             self._read_missing(mailbox, missing)
         with self._reading:
             found = self._connections().reader.search(ids, key, lambda number: self._whole(mailbox, number))
-        return {Uid(number & 0xFFFFFFFF) for number in found}
+        return {Uid(number & UID_MASK) for number in self._here(sorted(found))}
 
-    def _here(self, mailbox: MailboxId, uids: Sequence[Uid]) -> list[Uid]:
-        bounds = (mailbox << 32 | min(uids), mailbox << 32 | max(uids)) if uids else (0, -1)
-        rows = self._context.reader.rows("SELECT id & 4294967295 FROM msg WHERE id BETWEEN ? AND ?", bounds)
-        wanted = set(uids)
-        return [Uid(uid) for (uid,) in rows if uid in wanted]
+    def _here(self, ids: Sequence[int]) -> list[int]:
+        """Those of ascending ids that are still there."""
+        if not ids:
+            return []
+        if len(ids) > (ids[-1] - ids[0]) // 8:
+            rows = self._context.reader.rows("SELECT id FROM msg WHERE id BETWEEN ? AND ?", (ids[0], ids[-1]))
+            wanted = set(ids)
+            return [number for (number,) in rows if number in wanted]
+        bound = apsw.carray(array("q", ids))
+        return [number for (number,) in self._context.reader.rows("SELECT id FROM msg WHERE id IN carray(?)", (bound,))]
 
     def _read_missing(self, mailbox: MailboxId, ids: Sequence[int]) -> None:
         """Take the text of messages from their files. What waits in the queue is among them: it is taken first."""
