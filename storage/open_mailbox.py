@@ -37,8 +37,12 @@ _LOG_LIMIT = 100_000
 
 _MAILBOX = "SELECT uidvalidity, uidnext, highestmodseq, gone_floor, name, messages FROM mailbox WHERE id = ?"
 _ALL = "SELECT id & 4294967295, flags, modseq FROM msg WHERE id BETWEEN ? AND ?"
-_CHANGED = "SELECT id & 4294967295, flags, modseq FROM msg WHERE id >> 32 = ? AND modseq > ?"
-_GONE = "SELECT id & 4294967295 FROM gone WHERE id >> 32 = ? AND modseq > ?"
+# One statement, so that all of it is of one commit: the mailbox, what changed since a MODSEQ, and what went.
+_DELTA = """
+SELECT uidvalidity, uidnext, highestmodseq, gone_floor, name, messages, 0 FROM mailbox WHERE id = ?1
+UNION ALL SELECT id & 4294967295, flags, modseq, 0, '', 0, 1 FROM msg WHERE id >> 32 = ?1 AND modseq > ?2
+UNION ALL SELECT id & 4294967295, 0, 0, 0, '', 0, 2 FROM gone WHERE id >> 32 = ?1 AND modseq > ?2
+"""
 
 
 class SharedMailbox:
@@ -127,21 +131,21 @@ class SharedMailbox:
             log.warning("directory not looked at", extra={"account": self._context.account, "error": str(error)})
 
     def _catch_up(self, *, loading: bool = False) -> bool:
-        base = (self.id, self.highestmodseq)
-        head = self._context.reader.rows(_MAILBOX, (self.id,))
-        if head and head[0][2] == self.highestmodseq and not loading:
-            self.name = head[0][4]
-            return False
-        head, changed, gone = self._context.reader.together((_MAILBOX, (self.id,)), (_CHANGED, base), (_GONE, base))
-        if not head:
+        rows = self._context.reader.rows(_DELTA, (self.id, self.highestmodseq))
+        if not rows or rows[0][6] != 0:
             self.deleted = True
             return True
-        uidvalidity, uidnext, highest, gone_floor, name, messages = head[0]
+        uidvalidity, uidnext, highest, gone_floor, name, messages, _ = rows[0]
+        if highest == self.highestmodseq and not loading:
+            self.name = name
+            return False
         if gone_floor > self.highestmodseq or uidvalidity != self.uidvalidity or highest < self.highestmodseq:
             return self._read_whole(loading=loading)
         self.name, self.uidnext = name, Uid(uidnext)
+        gone = [row[0] for row in rows if row[6] == 2]
+        changed = [row[:3] for row in rows if row[6] == 1]
         if gone:
-            self._remove([uid for (uid,) in gone])
+            self._remove(gone)
         if changed:
             changed.sort()
             if not self._apply(changed):
