@@ -111,8 +111,8 @@ def to_crlf(data: bytes, before: bytes = b"") -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def open_file(directory: Directory, name: str) -> int:
-    """A descriptor of a message's file, never through a link. Raise FileNotFoundError, Unavailable."""
+def open_file(directory: Directory, name: str) -> tuple[int, int]:
+    """A descriptor of a message's file, never through a link, and its octets. Raise FileNotFoundError, Unavailable."""
     try:
         descriptor = directory.open_for_reading(name)
     except FileNotFoundError:
@@ -121,26 +121,26 @@ def open_file(directory: Directory, name: str) -> int:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise DamagedFile(f"a symbolic link is in the way ({name})") from error
         raise unavailable(error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise DamagedFile(f"not a regular file ({name})")
-    return descriptor
+    return descriptor, status.st_size
 
 
 def open_message(
     directory: Directory, name: str, size: int, form: int, account: AccountId, *, secret_key: bytes | None, dek: bytes | None
 ) -> AnyReader:
     """Open the file of a message whose row says `size` and `form`. Raise FileNotFoundError, Unavailable (damaged, no key)."""
-    descriptor = open_file(directory, name)
+    descriptor, there = open_file(directory, name)
     if form & SEALED:
-        reader = open_sealed(descriptor, account=account, kind=SealKind.MESSAGE, secret_key=secret_key, dek=dek)
+        reader = open_sealed(descriptor, account=account, kind=SealKind.MESSAGE, secret_key=secret_key, dek=dek, octets=there)
         if reader.size != size:
             reader.close()
             raise DamagedFile(f"the file has another size than its row ({name})")
         return reader
     if form & LF_ENDS:
-        return LfReader(PlainReader(descriptor, os.fstat(descriptor).st_size), size)
-    there = os.fstat(descriptor).st_size
+        return LfReader(PlainReader(descriptor, there), size)
     if there != size:
         os.close(descriptor)
         raise DamagedFile(f"the file has another size than its row ({name})")

@@ -54,6 +54,7 @@ _CHUNK_LOG2 = 16
 _FIXED = 36  # octets before the encapsulation
 _HEADER_SIZE = {X25519: 128}
 _WRAPPED_SIZE = {X25519: 80}
+_NOTHING = memoryview(b"")
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -245,19 +246,23 @@ class SealReader:
         "size",
     )
 
-    def __init__(self, descriptor: int, place: bytes, secret_key: bytes | None, dek: bytes | None) -> None:
+    def __init__(
+        self, descriptor: int, place: bytes, secret_key: bytes | None, dek: bytes | None, octets: int | None = None
+    ) -> None:
         """Read and check the header; see open_sealed."""
         self._descriptor = descriptor
+        if octets is None:
+            octets = os.fstat(descriptor).st_size
         # The first chunk comes along: most messages are one read.
-        head = _pread(descriptor, _HEADER_SIZE[X25519] + CHUNK + TAG, 0)
+        head = _pread(descriptor, min(octets, _HEADER_SIZE[X25519] + CHUNK + TAG), 0)
         self._header_size = _header_size(head)
-        self.size = plain_size(os.fstat(descriptor).st_size, head[8])
+        self.size = plain_size(octets, head[8])
         if dek is None:
             if secret_key is None:
                 raise InvalidSeal("no key to open this file with")
             dek = _unwrap_header(head[: self._header_size], place, secret_key)
         self.dek = dek
-        self._first = head[self._header_size :]
+        self._first = memoryview(head)[self._header_size :]
         self._aad = head[:28] + place
         self._cipher = AESGCM(dek)
         self._last_index = max(0, (self.size - 1) // CHUNK)
@@ -285,10 +290,12 @@ class SealReader:
     def _chunk(self, index: int) -> bytes:
         if index == self._cached_index:
             return self._cached
+        sealed: bytes | memoryview
         if index == 0 and self._first:
-            sealed, self._first = self._first, b""
+            sealed, self._first = self._first, _NOTHING
         else:
-            sealed = _pread(self._descriptor, CHUNK + TAG, self._header_size + index * (CHUNK + TAG))
+            length = min(CHUNK, self.size - index * CHUNK) + TAG
+            sealed = _pread(self._descriptor, length, self._header_size + index * (CHUNK + TAG))
         try:
             chunk = self._cipher.decrypt(_nonce(index, index == self._last_index), sealed, self._aad)
         except (InvalidTag, ValueError) as error:
@@ -301,7 +308,7 @@ class SealReader:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
-        self._cached = self._first = b""
+        self._cached, self._first = b"", _NOTHING
         self._cached_index = -1
 
     def __enter__(self) -> "SealReader":
@@ -318,13 +325,15 @@ def open_sealed(
     kind: SealKind,
     secret_key: bytes | None = None,
     dek: bytes | None = None,
+    octets: int | None = None,
 ) -> SealReader:
     """Open a sealed file by its DEK, or by the secret key. The reader owns the descriptor; it is closed on errors too.
 
-    Raise InvalidSeal, Unavailable. `reader.dek` is what wrap_dek may keep for the next time.
+    `octets`: the file's size, for who knows it. Raise InvalidSeal, Unavailable. `reader.dek` is what wrap_dek may keep for
+    the next time.
     """
     try:
-        return SealReader(descriptor, _place(account, kind), secret_key, dek)
+        return SealReader(descriptor, _place(account, kind), secret_key, dek, octets)
     except BaseException:
         os.close(descriptor)
         raise
