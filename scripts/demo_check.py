@@ -1,112 +1,19 @@
 """What `scripts/demo --check` proves, with unchanged mail clients: each is skipped, and said so, where it is not installed.
 
-swaks hands mail over by LMTP; curl and mbsync read it over TLS with the demo's CA; mbsync carries flags both ways; while
-imapclient idles, a delivered message is pushed; a main password opens nothing where there is a second factor; a revoked
-session ends.
+swaks hands mail over by LMTP; swaks and msmtp submit over TLS with an app password and an attachment; it arrives, is answered,
+and is pushed to a client that idles; a wrong address is refused or comes back in both languages; nobody sends as another.
+curl and mbsync read mail over TLS with the demo's CA; mbsync carries flags both ways; a main password opens nothing where
+there is a second factor; a revoked session ends.
 """
 
-import os
-import shutil
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import demo_mail
-
-
-class Failed(Exception):
-    """The client saw something else than it should."""
-
-
-class Skipped(Exception):
-    """The client is not here."""
-
-
-class Check:
-    """The demo as its clients see it."""
-
-    def __init__(
-        self, folder: Path, domain: str, ports: Mapping[str, int], secrets: Mapping[str, Mapping[str, str]], ca: Path
-    ) -> None:
-        self.folder = folder
-        self.domain = domain
-        self.ports = ports
-        self.secrets = secrets
-        self.ca = ca
-
-    def address(self, local: str) -> str:
-        return f"{local}@{self.domain}"
-
-    def app_password(self, local: str) -> str:
-        return self.secrets[self.address(local)]["app_password"]
-
-    def imap(self, local: str = "marie.durand") -> "Imap":
-        """A signed-in imapclient."""
-        return Imap(self, local, self.app_password(local))
-
-    def deliver(self, subject: str, local: str) -> None:
-        letter = demo_mail.Letter(demo_mail.PARENT, (local,), subject, "Bonjour,\n\nun message de plus.\n", 0)
-        demo_mail.deliver("127.0.0.1", self.ports["lmtp"], self.domain, [letter])
-
-    def preau(self, *words: str) -> None:
-        config = str(self.folder / "preau.toml")
-        run(str(Path(sys.executable).with_name("preau")), *words, "--config", config)
-
-
-def run(*command: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """A client's standard output. Raise Skipped when it is not installed, Failed when it fails."""
-    if shutil.which(command[0]) is None:
-        raise Skipped(f"{command[0]} is not installed")
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=90, env={**os.environ, **(environment or {})}
-    )
-    if done.returncode:
-        raise Failed(f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}")
-    return done.stdout
-
-
-def expect(condition: object, what: str) -> None:
-    """Raise Failed unless."""
-    if not condition:
-        raise Failed(what)
-
-
-class Imap:
-    """imapclient over TLS, as a context manager."""
-
-    def __init__(self, check: Check, local: str, password: str) -> None:
-        try:
-            import imapclient
-        except ImportError:
-            raise Skipped("imapclient is not installed") from None
-        self.error = imapclient.exceptions.IMAPClientError
-        context = ssl.create_default_context(cafile=str(check.ca))
-        self.client = imapclient.IMAPClient("localhost", check.ports["imaps"], ssl_context=context, timeout=30)
-        self._login = (check.address(local), password)
-
-    def __enter__(self) -> Any:
-        self.client.login(*self._login)
-        return self.client
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self.client.logout()
-        except (self.error, OSError, ValueError):
-            self.client.shutdown()
-
-
-def lmtp_by_swaks(check: Check) -> None:
-    """swaks delivers to a person and to the group in one transaction."""
-    to = f"{check.address('paul.bernard')},{check.address('equipe')}"
-    output = run(
-        "swaks", "--protocol", "LMTP", "--server", "127.0.0.1", "--port", str(check.ports["lmtp"]), "--timeout", "30",
-        "--to", to, "--from", "swaks@client.example", "--header", "Subject: par swaks",
-    )  # fmt: skip
-    expect(output.count("<-  250 2.") >= 3, f"swaks saw no two acceptances:\n{output[-1500:]}")
+import demo_send
+from demo_client import Check, Failed, Imap, Skipped, expect, run
 
 
 def read_by_curl(check: Check) -> None:
@@ -257,7 +164,11 @@ def store_and_traces(check: Check) -> None:
 
 
 CHECKS: list[Callable[[Check], None]] = [
-    lmtp_by_swaks,
+    demo_send.lmtp_by_swaks,
+    demo_send.submit_by_swaks,
+    demo_send.write_and_answer_by_msmtp,
+    demo_send.wrong_addresses,
+    demo_send.nobody_sends_as_another,
     read_by_curl,
     sync_by_mbsync,
     push_while_idle,

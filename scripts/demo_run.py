@@ -108,6 +108,7 @@ def make(folder: Path) -> Demo:
     if done.returncode:
         raise SystemExit(f"demo: {done.stderr.strip()}")
     demo = Demo(folder, json.loads(done.stdout)["ports"], read_secrets(folder))
+    keep_mail_here(config, demo.ports["smtp"])
     there = {row["address"] for row in json.loads(demo.preau("user", "list", "--json"))}
     for local, name, options, _ in PEOPLE:
         address = f"{local}@{DOMAIN}"
@@ -129,6 +130,13 @@ def make(folder: Path) -> Demo:
         members = [word for local, *_ in PEOPLE for word in ("--member", f"{local}@{DOMAIN}")]
         demo.preau("group", "add", f"equipe@{DOMAIN}", *members)
     return demo
+
+
+def keep_mail_here(config: Path, port: int) -> None:
+    """No mail of a demo leaves this machine: what is for elsewhere goes to our own port 25, which refuses it."""
+    text = config.read_text(encoding="utf-8")
+    if "[relay]" not in text:
+        config.write_text(f'{text}\n[relay]\n# No mail leaves the demo.\nsmart_host = "127.0.0.1:{port}"\n', encoding="utf-8")
 
 
 def fill(demo: Demo) -> None:
@@ -155,8 +163,9 @@ Préau tourne. / Préau is running.            Ctrl-C : arrêt, les données res
 Thunderbird > Nouveau compte > Messagerie existante > Configuration manuelle :
     Serveur entrant   IMAP   localhost   port {ports["imaps"]}   SSL/TLS   Mot de passe normal
     (ou port {ports["imap"]} avec STARTTLS)
-    Serveur sortant : l'envoi n'est pas encore construit ; gardez celui que vous avez, ou un nom quelconque.
-    Identifiant = adresse complète. Mot de passe = mot de passe d'application :
+    Serveur sortant   SMTP   localhost   port {ports["submissions"]}   SSL/TLS   Mot de passe normal
+    (ou port {ports["submission"]} avec STARTTLS)
+    Identifiant = adresse complète, pour les deux. Mot de passe = mot de passe d'application :
 {people}
 Faire confiance au certificat (autorité privée, limitée à {DOMAIN} et à localhost) : {demo.ca}
     Thunderbird : Paramètres > Vie privée et sécurité > Gérer les certificats > Autorités > Importer, cocher
@@ -164,6 +173,10 @@ Faire confiance au certificat (autorité privée, limitée à {DOMAIN} et à loc
     iPhone : s'envoyer ca.pem, Réglages > Profil téléchargé > Installer, puis Général > Informations > Réglages des certificats.
     Android : Paramètres > Sécurité > Chiffrement et identifiants > Installer un certificat > Certificat CA.
 Puis essayez :
+    - Écrivez-vous les uns aux autres, ou à equipe@{DOMAIN} (un groupe) : le message arrive aussitôt.
+    - Écrivez à une adresse inconnue d'ici : refusée à l'envoi. D'ailleurs (parent@ailleurs.example) : un rapport revient en
+      français et en anglais. Aucun message ne quitte la démo.
+    - Un message qui attend :   {PREAU} queue list --config {config}
     - Le mot de passe principal de Marie ({demo.secrets[marie]["password"]}) : refusé, elle a un second facteur.
     - Un message arrive pendant que Thunderbird est ouvert :
         {deliver} --one "Bonjour" marie.durand
@@ -174,16 +187,19 @@ Puis essayez :
 == English ==
 Thunderbird > New account > Existing mail > Manual configuration:
     Incoming   IMAP   localhost   port {ports["imaps"]}   SSL/TLS   Normal password      (or port {ports["imap"]} with STARTTLS)
-    Outgoing: submission is not built yet; keep one you have, or any name.
-    User name = the whole address. Password = app password, as in the table above.
+    Outgoing   SMTP   localhost   port {ports["submissions"]}   SSL/TLS   Normal password
+    (or port {ports["submission"]} with STARTTLS)
+    User name = the whole address, for both. Password = app password, as in the table above.
 Trust the certificate (a private authority that can vouch for {DOMAIN} and localhost alone): {demo.ca}
     Thunderbird: Settings > Privacy & Security > Manage Certificates > Authorities > Import, tick "identify websites".
       Automatic set-up asks port 443 only: choose "manual".
     iPhone: send yourself ca.pem, Settings > Profile Downloaded > Install, then General > About > Certificate Trust Settings.
     Android: Settings > Security > Encryption & credentials > Install a certificate > CA certificate.
 Then try:
+    - Write to one another, or to equipe@{DOMAIN} (a group): it arrives at once. To an unknown address of this domain: refused
+      on sending. To one elsewhere: a report comes back, in French and English. No mail leaves the demo.
     - Marie's main password: refused, because she has a second factor (hers: {demo.secrets[marie]["totp"]}).
-    - A message that arrives while the client is open, the account locked, and the traces: the three commands above.
+    - A message that arrives while the client is open, the account locked, the traces, the queue: the commands above.
     - {PREAU} check --config {config}      Log of the daemons: {demo.folder / "serve.log"}
 """)
     sys.stdout.flush()
