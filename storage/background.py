@@ -46,6 +46,8 @@ class Background:
         self._free = 0
         self._order = itertools.count()
         self._closing = False
+        self.busy = 0.0
+        """When somebody was last served, by the monotonic clock: what can wait waits until it is quiet."""
 
     def submit(
         self, key: Hashable, run: Callable[[], None], *, delay: float = 0.0, latest: float = 0.0, idle: bool = False

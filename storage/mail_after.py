@@ -79,7 +79,7 @@ def after_transfer(
 
 def after_use(context: MailContext) -> None:
     """The account was worked with: give back memory once it is quiet."""
-    context.last_used = time.monotonic()
+    context.last_used = context.background.busy = time.monotonic()
     context.background.submit(("quiet", context.account), lambda: relax(context), delay=_QUIET, idle=True)
 
 

@@ -31,10 +31,11 @@ log = logging.getLogger("preau.storage")
 
 _QUEUE_OCTETS = 16 * 1024 * 1024
 _AT_ONCE = 32
+_INDEXED_AT_ONCE = 8  # about 16 ms: with the pause that follows, half of one processor at most
 _DELAY = 0.3  # seconds: text is taken once no message came for so long,
 _LATEST = 5.0  # or after so long
 _TRIGRAM_DELAY = 1.0
-_BREATH = 0.05
+_BREATH = 0.02
 _UNINDEXED = 2_000  # texts that may wait for a quiet moment
 
 Added = tuple[int, bytes, Derived]
@@ -75,7 +76,6 @@ class MailText:
         self._queue: deque[Added] = deque()
         self._queued = 0  # octets
         self._copies: deque[tuple[int, int]] = deque()
-        self._last_added = 0.0
         self._unindexed = 0
 
     # -- connections
@@ -123,7 +123,6 @@ class MailText:
         """Messages came in: take their text, soon (now, when too much waits)."""
         if not rows:
             return
-        self._last_added = time.monotonic()
         self._unindexed += len(rows)
         self._queue.extend(rows)
         self._queued += sum(len(derived.head) for _, _, derived in rows)
@@ -168,16 +167,16 @@ class MailText:
 
     def _index(self) -> None:
         """A batch into the trigram table; the next one is another job, so that others have their turn."""
-        quiet = time.monotonic() - self._last_added > _TRIGRAM_DELAY
+        quiet = time.monotonic() - self._context.background.busy > _TRIGRAM_DELAY
         if not quiet and self._unindexed < _UNINDEXED:
-            self.index_later()  # deliveries come first
+            self.index_later()  # whoever is served comes first, in any account
             return
         with self._writer() as index:
-            done = index.index_pending(_AT_ONCE)
+            done = index.index_pending(_INDEXED_AT_ONCE)
         self._unindexed = max(0, self._unindexed - done)
-        if done == _AT_ONCE:
+        if done == _INDEXED_AT_ONCE:
             again = ("trigrams", self._context.account, "more")
-            self._context.background.submit(again, self._index, delay=0.0 if quiet else _BREATH, idle=True)
+            self._context.background.submit(again, self._index, delay=_BREATH, idle=True)
 
     def copy_later(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Messages were copied: (old, new) ids. Until the text is copied a search finds none, and reads the files."""
