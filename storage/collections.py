@@ -41,6 +41,7 @@ from .api import (
     Unavailable,
 )
 from .collections_files import Description, StoredItem, make_collection, read_item, write_description, write_item
+from .collections_files import remove_item as remove_item_file
 from .collections_index import (
     Row,
     add_item,
@@ -352,7 +353,7 @@ class FileCollections:
         try:
             put, gone = context.db.transact(change)
         except StoreError:
-            atomic.unlink(path)
+            remove_item_file(path)
             raise
         for old_path in gone:
             self._remove(old_path)
@@ -425,7 +426,7 @@ class FileCollections:
             if path.count("/") == 1:
                 atomic.remove_tree(whole)
             else:
-                atomic.unlink(whole)
+                remove_item_file(whole)
         except StoreError:
             return
         self._removed.append(path)

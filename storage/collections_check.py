@@ -14,7 +14,16 @@ from pathlib import Path
 from . import atomic
 from .api import CollectionId, CollectionKind, StoreError
 from .check_report import Report
-from .collections_files import DESCRIPTION, Description, item_files, read_description, read_item, write_description
+from .collections_files import (
+    DESCRIPTION,
+    Description,
+    item_files,
+    lone_facts,
+    read_description,
+    read_item,
+    remove_item,
+    write_description,
+)
 from .collections_index import find_collection, located_query, parse_item
 from .collections_rebuild import take_up_items
 from .collections_rules import render_etag
@@ -78,6 +87,7 @@ def _check_items(context: MailContext, report: Report, number: CollectionId, pat
     if context.reader.first("SELECT complete FROM collection WHERE id = ?", (number,)) != (1,):
         take_up_items(context, number)
     there = {file.name: file for file in item_files(path)}
+    listed = list(there)
     # Rows after the listing: what came in between has its file all the same.
     rows = context.reader.rows("SELECT file, href FROM item WHERE collection = ?", (number,))
     complete = context.reader.first("SELECT complete FROM collection WHERE id = ?", (number,))
@@ -87,9 +97,12 @@ def _check_items(context: MailContext, report: Report, number: CollectionId, pat
     if complete != (1,):
         report.add("items not taken up yet", name, "opened with the secret key they will be", None)
         return
-    for file, whole in there.items():
+    for whole in there.values():
         if not _is_young(whole):
-            report.add("file without item", name, file, partial(atomic.unlink, whole))
+            report.add("file without item", name, whole.name, partial(remove_item, whole))
+    for beside in lone_facts(path, [*listed, *(file for file, _ in rows)]):
+        if not _is_young(beside):
+            report.add("file without item", name, beside.name, partial(atomic.unlink, beside))
 
 
 def _check_content(context: MailContext, report: Report, number: CollectionId, name: str) -> None:

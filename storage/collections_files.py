@@ -1,8 +1,12 @@
-"""Files of collections: one sealed file an item, one description a collection (docs/store-format.md).
+"""Files of collections: one file an item, one description a collection (docs/store-format.md).
 
-An item's file holds, sealed as one, a JSON object of 4 + n octets (big-endian length, then UTF-8: href, facts, time) and
-the item's own octets. So a file says all that the index knew of it: a lost index is made again from the files alone, and no
-second file can lag behind. Both directories and files have opaque names.
+A sealed item's file holds, sealed as one, a JSON object of 4 + n octets (big-endian length, then UTF-8: href, facts, time)
+and the item's own octets. So a file says all that the index knew of it: a lost index is made again from the files alone,
+and no second file can lag behind. Both directories and files have opaque names.
+
+Where nothing is sealed an item's file is what the client sent, octet by octet, `<opaque>.ics` or `.vcf`: other software may
+read it. What the index knew lies beside it in `.<opaque>.facts`, which is durable before the item is; a file that has none
+is told by its name alone.
 
 `collection.json` tells kind, name and properties; sealed under the index key where sealing is on, so that whoever may
 deliver can read it.
@@ -10,9 +14,10 @@ deliver can read it.
 Owns both forms. Never decides what is kept: see collections.py.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +29,8 @@ from .seal import SealKind, looks_sealed, open_blob, open_bytes, seal_blob, seal
 DESCRIPTION = "collection.json"
 
 _PURPOSE = b"collection"
+_OPAQUE = 26  # characters of an opaque name
+_SUFFIXES = {"text/calendar": ".ics", "text/vcard": ".vcf"}
 _MAX_ENVELOPE = 4 * 1024 * 1024
 _MAX_DESCRIPTION = 16 * 1024 * 1024
 
@@ -51,21 +58,45 @@ def write_item(
 
     Raise Unavailable, FileNotFoundError (directory).
     """
-    fields = {"href": item.href, "modified": item.modified, "written": item.written, "facts": asdict(item.facts)}
-    envelope = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    content = len(envelope).to_bytes(4, "big") + envelope + item.data
-    dek = None
-    if public_key is not None:
-        content, dek = seal_bytes(content, public_key, account, SealKind.ITEM)
+    envelope = _render_envelope(item)
     name = new_name()
-    file = atomic.NewFile(tmp / f"item.{name}")
+    if public_key is not None:
+        content = len(envelope).to_bytes(4, "big") + envelope + item.data
+        content, dek = seal_bytes(content, public_key, account, SealKind.ITEM)
+        path = directory / name
+        _put(tmp, path, content, fsync_dir=True)
+        return path, dek
+    path = directory / (name + _SUFFIXES.get(item.facts.content_type.partition(";")[0].strip().lower(), ""))
+    beside = facts_file(path)
+    _put(tmp, beside, envelope, fsync_dir=False)
+    try:
+        _put(tmp, path, item.data, fsync_dir=True)
+    except BaseException:
+        with contextlib.suppress(Unavailable):
+            atomic.unlink(beside)
+        raise
+    return path, None
+
+
+def _put(tmp: Path, path: Path, content: bytes, *, fsync_dir: bool) -> None:
+    file = atomic.NewFile(tmp / f"item.{path.name}")
     try:
         file.write(content)
-        file.publish(directory / name)
+        file.publish(path, fsync_dir=fsync_dir)
     except BaseException:
         file.abort()
         raise
-    return directory / name, dek
+
+
+def facts_file(path: Path) -> Path:
+    """What lies beside an item's file that is not sealed."""
+    return path.with_name(f".{path.name[:_OPAQUE]}.facts")
+
+
+def remove_item(path: Path) -> None:
+    """Remove an item's file and what lies beside it; not there is done. Raise Unavailable."""
+    atomic.unlink(path)
+    atomic.unlink(facts_file(path))
 
 
 def read_item(
@@ -79,20 +110,36 @@ def read_item(
 ) -> tuple[StoredItem, bytes | None]:
     """An item's file and the DEK that opened it. Raise FileNotFoundError, Unavailable (damaged, no key)."""
     content = atomic.read_file(path, limit=limit + _MAX_ENVELOPE + 65_536)
-    opened = None
     if sealed:
         content, opened = open_bytes(content, account=account, kind=SealKind.ITEM, secret_key=secret_key, dek=dek)
-    return _parse(content, path.name), opened
+        return _parse(content, path.name), opened
+    try:
+        envelope = atomic.read_file(facts_file(path), limit=_MAX_ENVELOPE)
+    except FileNotFoundError:
+        kind = next((kind for kind, suffix in _SUFFIXES.items() if path.suffix == suffix), None)
+        if kind is None:
+            return _parse(content, path.name), None  # written before there were files beside: as sealed ones are
+        written = path.stat().st_mtime_ns
+        return StoredItem(Href(path.name), ItemFacts(kind), written // 1_000_000_000, written, content), None
+    return _parse_envelope(envelope, content, path.name), None
+
+
+def _render_envelope(item: StoredItem) -> bytes:
+    fields = {"href": item.href, "modified": item.modified, "written": item.written, "facts": asdict(item.facts)}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def _parse(content: bytes, name: str) -> StoredItem:
     length = int.from_bytes(content[:4], "big")
     if len(content) < 4 + length or length > _MAX_ENVELOPE:
         raise Unavailable(f"an item's file is damaged ({name})")
+    return _parse_envelope(content[4 : 4 + length], content[4 + length :], name)
+
+
+def _parse_envelope(envelope: bytes, data: bytes, name: str) -> StoredItem:
     try:
-        fields = json.loads(content[4 : 4 + length])
-        facts = ItemFacts(**fields["facts"])
-        return StoredItem(fields["href"], facts, int(fields["modified"]), int(fields["written"]), content[4 + length :])
+        fields = json.loads(envelope)
+        return StoredItem(fields["href"], ItemFacts(**fields["facts"]), int(fields["modified"]), int(fields["written"]), data)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unavailable(f"an item's file is damaged ({name})") from error
 
@@ -108,11 +155,25 @@ def is_sealed_file(path: Path) -> bool:
 
 def item_files(directory: Path) -> Iterator[Path]:
     """The files in a collection's directory that can be items."""
+    for name in _listed(directory):
+        stem, dot, suffix = name.partition(".")
+        if is_opaque(stem) and (not dot or dot + suffix in _SUFFIXES.values()):
+            yield directory / name
+
+
+def lone_facts(directory: Path, items: Iterable[str]) -> Iterator[Path]:
+    """Files that lay beside an item that is not among the files `items`."""
+    beside = {facts_file(directory / name).name for name in items}
+    for name in _listed(directory):
+        if name.startswith(".") and name.endswith(".facts") and is_opaque(name[1:-6]) and name not in beside:
+            yield directory / name
+
+
+def _listed(directory: Path) -> list[str]:
     try:
-        names = os.listdir(directory)
+        return sorted(os.listdir(directory))
     except OSError:
-        return
-    yield from (directory / name for name in sorted(names) if is_opaque(name))
+        return []
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from preau.storage.api import (
     Conflict,
     Href,
     InvalidSyncToken,
+    ItemFacts,
     Store,
     StoreLimits,
     Unavailable,
@@ -78,8 +79,12 @@ def calendar_of(account: Account) -> CollectionId:
 
 
 def files_below(root: Path) -> list[Path]:
+    """Items; nothing lies beside one that is not there, and nothing at all beside one that is sealed."""
     dav = AccountPaths(root, ANNE).dav
-    return sorted(path for path in dav.rglob("*") if path.is_file() and is_opaque(path.name))
+    items = sorted(path for path in dav.rglob("*") if path.is_file() and is_opaque(path.name.partition(".")[0]))
+    facts = {path.with_name(f".{path.name[:26]}.facts") for path in items if not path.read_bytes().startswith(MAGIC)}
+    assert set(dav.rglob(".*")) == facts
+    return items
 
 
 def test_nothing_on_disk_tells_names_or_contents(root: Path) -> None:
@@ -353,6 +358,40 @@ def test_files_that_say_nothing_are_passed_over(root: Path, reopen: Callable[[],
     assert len(kinds) == 3  # the default is made again; what has no description is kept under its directory's name
     items = {info.name: [item.href for item in account.collections.items(info.id)] for info in kinds}
     assert items == {"calendar": [], "tasks": [], good.parent.name: ["a"]}
+
+
+def test_without_sealing_a_file_is_what_the_client_sent(root: Path) -> None:
+    store = open_file_store(root, sealing=False)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    contacts = account.collections.find(ADDRESSBOOK, "contacts").id
+    calendar = calendar_of(account)
+    account.collections.put_item(calendar, Href("a"), DATA, event("1"))
+    account.collections.put_item(contacts, Href("b"), b"BEGIN:VCARD\nEND:VCARD\n", ItemFacts("text/vcard", uid="2"))
+    (card,) = (path for path in files_below(root) if path.suffix == ".vcf")
+    (object_,) = (path for path in files_below(root) if path.suffix == ".ics")
+    assert card.read_bytes() == b"BEGIN:VCARD\nEND:VCARD\n"
+    assert object_.read_bytes() == DATA
+    store.close()
+
+
+def test_a_rebuild_takes_items_that_have_nothing_beside_them(root: Path) -> None:
+    store = open_file_store(root, sealing=False)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    store.close()
+    (path,) = files_below(root)
+    path.with_name(f".{path.name[:26]}.facts").unlink()
+    # As items were written before: the facts in front of the octets.
+    facts = b'{"href":"old","modified":1,"written":1,"facts":{"content_type":"text/calendar"}}'
+    (path.parent / ("a" * 26)).write_bytes(len(facts).to_bytes(4, "big") + facts + b"old")
+    _lose_index(root)
+    store = open_file_store(root, sealing=False)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    calendar = calendar_of(account)
+    assert {item.href for item in account.collections.items(calendar)} == {"old", path.name}
+    assert account.collections.read_item(calendar, Href(path.name))[1] == DATA
+    assert account.collections.read_item(calendar, Href("old"))[1] == b"old"
+    store.close()
 
 
 def test_an_item_whose_file_is_gone_is_temporary(root: Path, reopen: Callable[[], Account]) -> None:
