@@ -216,3 +216,9 @@ def test_it_works_beside_a_process_that_has_the_account_open(root: Path, sealing
         view.refresh()
         assert files.mail.status([files.inbox])[0].messages == 3
         view.close()
+
+
+@pytest.mark.parametrize("sealing", [True, False], ids=["sealed", "plain"])
+def test_an_account_that_never_got_mail_is_clean(tmp_path: Path, sealing: bool) -> None:
+    assert verify_account(tmp_path, ANNE, KEYS[ANNE], sealing=sealing) == []
+    assert verify_account(tmp_path, ANNE, KEYS[ANNE], sealing=sealing) == []
