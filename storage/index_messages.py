@@ -83,8 +83,17 @@ def used_bytes(connection: apsw.Connection) -> int:
     return int(connection.execute("SELECT bytes FROM account").get)
 
 
-def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[MessageRow], *, room: int | None) -> Placed:
+def put_in(
+    connection: apsw.Connection,
+    mailbox: MailboxId,
+    rows: Sequence[MessageRow],
+    *,
+    room: int | None,
+    mtimes: tuple[int, int] = (0, 0),
+) -> Placed:
     """Insert rows with the next UIDs. `room`: octets the account may have in all, None for no limit.
+
+    `mtimes`: of cur/ before and after our own change of it (see index_mailboxes.note_own_change).
 
     A row whose name or delivery is there already takes that UID: adoption was faster, or a delivery is tried again.
     Raise NotFound, OverQuota, Forbidden (UIDs used up).
@@ -119,10 +128,10 @@ def put_in(connection: apsw.Connection, mailbox: MailboxId, rows: Sequence[Messa
     size = sum(row.size for row in added)
     connection.execute(
         "UPDATE mailbox SET uidnext = ?, highestmodseq = ?, messages = messages + ?, unseen = unseen + ?, "
-        "deleted = deleted + ?, bytes = bytes + ? WHERE id = ?",
+        "deleted = deleted + ?, bytes = bytes + ?, cur_mtime = iif(cur_mtime = ?, ?, cur_mtime) WHERE id = ?",
         (
             *(uidnext + len(added), modseq, len(added), sum(not row.flags & SEEN for row in added)),
-            *(sum(bool(row.flags & DELETED) for row in added), size, mailbox),
+            *(sum(bool(row.flags & DELETED) for row in added), size, *mtimes, mailbox),
         ),
     )
     connection.execute("UPDATE account SET bytes = bytes + ?", (size,))

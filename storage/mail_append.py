@@ -16,7 +16,6 @@ import apsw
 
 from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError
 from .atomic import Directory
-from .index_mailboxes import note_own_change
 from .index_messages import MessageRow, Placed, flag_bits, now, put_in, system_bits
 from .mail_after import after_append, keep_derived
 from .mail_context import MailContext, OwnChange, new_email_id
@@ -42,7 +41,7 @@ def append(
         with context.own_change(mailbox, cur) as change:
             for row, writer in zip(rows, writers, strict=True):
                 name = file_name(row.fname, row.fflags)
-                writer.publish(cur, name, mtime=row.idate)
+                writer.publish(cur, name, mtime=None if row.idate == saved else row.idate)
                 placed.append(name)
         cur.sync()
         found = context.db.transact(lambda connection: _insert(context, connection, mailbox, drafts, rows, change))
@@ -102,9 +101,7 @@ def _insert(
         replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True))
         for row, draft in zip(rows, drafts, strict=True)
     ]
-    found = put_in(connection, mailbox, flagged, room=context.quota)
-    note_own_change(connection, mailbox, change)
-    return found
+    return put_in(connection, mailbox, flagged, room=context.quota, mtimes=(change.before, change.after))
 
 
 def _take_back(

@@ -39,7 +39,7 @@ class Look(Protocol):
         """Have it done."""
 
 
-_CACHE_DELAY = 0.025  # seconds: what comes in bursts is written once, and other processes find it nearly at once
+_CACHE_DELAY = 0.05  # seconds: what comes in bursts is written once, and other processes find it nearly at once
 _TMP_EVERY = 1.0  # seconds
 _HOST = socket.gethostname()
 _COUNTER = itertools.count()

@@ -19,7 +19,6 @@ import apsw
 
 from .api import Copied, MailboxId, NotFound, StoreError, Uid, Unavailable
 from .atomic import Directory
-from .index_mailboxes import note_own_change
 from .index_messages import MessageRow, Placed, Removed, now, put_in, read_rows, take_out, translated_flags
 from .mail_after import after_transfer
 from .mail_context import MailContext
@@ -59,9 +58,7 @@ def transfer(context: MailContext, source: MailboxId, uids: Sequence[Uid], targe
         made = links
 
         def insert(connection: apsw.Connection) -> tuple[Placed, list[Uid], Removed | None]:
-            copied = _insert(context, connection, source, target, made.bases, move)
-            note_own_change(connection, target, change)
-            return copied
+            return _insert(context, connection, source, target, made.bases, move, (change.before, change.after))
 
         placing, sources, removed = context.db.transact(insert)
     except BaseException as error:
@@ -120,6 +117,7 @@ def _insert(
     target: MailboxId,
     linked: dict[Uid, str],
     move: bool,
+    mtimes: tuple[int, int],
 ) -> tuple[Placed, list[Uid], Removed | None]:
     # Read again: flags may have changed, and messages gone, since the links were made.
     present = read_rows(connection, source, list(linked))
@@ -138,5 +136,5 @@ def _insert(
     ]
     removed = take_out(connection, source, sources, only_deleted=False) if move else None
     # A move never fails for lack of room: it takes none.
-    placed = put_in(connection, target, rows, room=None if move else context.quota)
+    placed = put_in(connection, target, rows, room=None if move else context.quota, mtimes=mtimes)
     return placed, sources, removed

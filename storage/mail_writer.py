@@ -109,9 +109,13 @@ class SealedMessageWriter:
         self.derived = self._derivation.finish(self.size - len(self.prefix))
         self._state = _FINISHED
 
-    def publish(self, directory: Directory, name: str, *, mtime: int) -> None:
-        """Give the file its name; the caller flushes the directory. Only once finished. Raise Unavailable."""
-        self._file.set_mtime(mtime)
+    def publish(self, directory: Directory, name: str, *, mtime: int | None) -> None:
+        """Give the file its name, and a time unless that is now. Only once finished. Raise Unavailable.
+
+        The caller flushes the directory.
+        """
+        if mtime is not None:
+            self._file.set_mtime(mtime)
         self._file.publish_in(directory, name)
         self._state = _TAKEN
         self._forget.detach()
