@@ -218,7 +218,7 @@ def tried(message: dict[str, object]) -> bool:
     """Whether a try is over."""
     recipients = message["recipients"]
     assert isinstance(recipients, list)
-    return recipients[0]["attempts"] > 0
+    return bool(recipients[0]["attempts"])
 
 
 def test_the_queue_is_shown_and_emptied(house: House) -> None:
