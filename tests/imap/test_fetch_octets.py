@@ -3,6 +3,7 @@
 import pytest
 
 from imap_steps import Client, run_steps
+from preau.formats.mime import Scanner
 from preau.imap import fetch_octets
 from preau.imap.fetch_items import parse_fetch_items
 from preau.imap.fetch_octets import reads_message
@@ -36,7 +37,7 @@ def test_the_tree_of_parts_is_found_once(monkeypatch: pytest.MonkeyPatch) -> Non
     """Clients ask for one part after the other."""
     made = 0
 
-    class Counted(fetch_octets.Scanner):
+    class Counted(Scanner):
         def __init__(self) -> None:
             nonlocal made
             made += 1
