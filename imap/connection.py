@@ -54,6 +54,7 @@ TURN_SECONDS = 0.000_25
 _WRITE_FROM = 65_536  # octets gathered before they are written
 _WRITE_MOST = 262_144  # octets of one write
 _LINGER_SECONDS = 10.0  # for what was written last to be taken
+_HEAR_OUT_SECONDS = 1.0  # for the rest of what a client sends that hears BYE in the middle of it
 _BROKEN = (Malformed, Refused, LiteralRefused)
 
 
@@ -97,6 +98,7 @@ class Connection(asyncio.Protocol):
         "_commands",
         "_decoder",
         "_deflate",
+        "_hears_out",
         "_host",
         "_implicit_tls",
         "_job",
@@ -136,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._out_size = 0
         self._writable = True
         self._reading = True
+        self._hears_out = False
         self._bad = 0
         self._commands = self._read = self._written = 0
 
@@ -428,10 +431,12 @@ class Connection(asyncio.Protocol):
         match event:
             case Malformed(fatal=fatal):
                 if fatal:
+                    self._hears_out = True
                     self.session.farewell = b"BYE " + text
                 self._fault(b"BAD " + text)
             case LiteralRefused(fatal=fatal):
                 if fatal:
+                    self._hears_out = True
                     self.session.farewell = b"BYE [TOOBIG] " + text
                 too_big = self.session.state is not State.NOT_AUTHENTICATED
                 self._fault((b"NO [TOOBIG] " if too_big else b"BAD ") + text)
@@ -562,8 +567,18 @@ class Connection(asyncio.Protocol):
         self._flush()
         self.phase = Phase.CLOSING
         self.since = self._host.loop.time()
-        if self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is None:
+            return
+        if self._hears_out and transport.can_write_eof():
+            # A socket that is closed with octets unread is reset, and the client may lose the BYE that says why.
+            transport.write_eof()
+            if not self._reading:
+                self._reading = True
+                transport.resume_reading()
+            self._host.loop.call_later(_HEAR_OUT_SECONDS, transport.close)
+        else:
+            transport.close()
 
     def _end(self) -> None:
         """Let everything go. No thread works for this connection any more."""
