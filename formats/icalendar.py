@@ -15,6 +15,9 @@ Condition = Literal["valid-calendar-data", "valid-calendar-object-resource", "su
 KINDS = ("VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")
 
 
+CALENDAR_CONTENT = ContentLimits(lines=100_000, depth=6, components=10_000)
+
+
 class InvalidCalendar(ValueError):
     """This is no calendar object resource; `condition` is the CALDAV precondition it fails (RFC 4791 section 5.3.2.1)."""
 
@@ -27,7 +30,7 @@ class InvalidCalendar(ValueError):
 class CalendarLimits:
     """Bounds of one object: those of its text (an attachment may be inline), and how many overrides a series may have."""
 
-    content: ContentLimits = ContentLimits(lines=100_000, depth=6, components=10_000)
+    content: ContentLimits = CALENDAR_CONTENT
     overrides: int = 5_000
     uid_length: int = 1_000
 
