@@ -78,9 +78,14 @@ def times_of(component: Component, zones: Zones, *, start_line: Line | None = No
         return _times_of_due(component, zones) if kind == "VTODO" else None
     moment, zone = start
     all_day = moment.form == "date"
-    floating = all_day or (moment.form == "local" and not line.parameter("TZID"))
     days, seconds, before, after = _to_end(component, kind, moment, zone, zones)
-    return Times(moment.wall, zone, all_day, floating, days, seconds, before, after)
+    return Times(moment.wall, zone, all_day, _is_floating(moment, line, zones), days, seconds, before, after)
+
+
+def _is_floating(moment: Moment, line: Line, zones: Zones) -> bool:
+    """Whether the calendar's zone decides when this is."""
+    tzid = line.parameter("TZID")
+    return moment.form == "date" or (moment.form == "local" and (not tzid or tzid in zones.lost))
 
 
 def _to_end(component: Component, kind: str, start: Moment, zone: tzinfo, zones: Zones) -> tuple[int, int, int, int]:
@@ -122,8 +127,7 @@ def _times_of_due(component: Component, zones: Zones) -> Times | None:
     if due is None or line is None:
         return None
     moment, zone = due
-    all_day = moment.form == "date"
-    return Times(moment.wall, zone, all_day, all_day or (moment.form == "local" and not line.parameter("TZID")), 0, 0, 1, 0)
+    return Times(moment.wall, zone, moment.form == "date", _is_floating(moment, line, zones), 0, 0, 1, 0)
 
 
 def spans_without_start(component: Component, zones: Zones) -> list[Span]:

@@ -113,12 +113,14 @@ def _offsets_of_year(zone: tzinfo) -> set[int]:
 class Zones:
     """The zones of one object: its VTIMEZONEs by TZID, and the zone of the calendar it lies in."""
 
-    __slots__ = ("_embedded", "_found", "floating")
+    __slots__ = ("_embedded", "_found", "floating", "lost")
 
     def __init__(self, vtimezones: dict[str, Component], default: tzinfo = UTC) -> None:
         self._embedded = vtimezones
         self._found: dict[str, tzinfo] = {}
         self.floating = default
+        # TZIDs that nobody could make sense of.
+        self.lost: set[str] = set()
 
     def resolve(self, tzid: str | None) -> tzinfo:
         """The zone of a TZID parameter; that of the calendar for none (floating times) and for one nobody can make sense of."""
@@ -126,7 +128,11 @@ class Zones:
             return self.floating
         zone = self._found.get(tzid)
         if zone is None:
-            zone = self._found[tzid] = known_zone(tzid) or self._defined(tzid) or self._guessed(tzid) or self.floating
+            zone = known_zone(tzid) or self._defined(tzid) or self._guessed(tzid)
+            if zone is None:
+                self.lost.add(tzid)
+                zone = self.floating
+            self._found[tzid] = zone
         return zone
 
     def _defined(self, tzid: str) -> tzinfo | None:
