@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, NewType, Protocol
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -412,18 +413,30 @@ class CollectionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A calendar, address book or plain collection."""
+    """A calendar, address book or plain collection.
+
+    `name` is its URL segment; a plain one's is a path of segments, the first of which is the home it lies in
+    ("calendars/litmus/sub").
+    """
 
     id: CollectionId
     kind: CollectionKind
-    name: str  # its URL segment
+    name: str
     properties: Mapping[str, str]  # "{namespace}name" -> serialised XML value
-    sync_token: SyncToken
+    sync_token: SyncToken  # of its items
+    touched: SyncToken = SyncToken(0)  # the account's token (see collection_changes) when it or its items last changed
+    created: int = 0  # seconds since 1970 UTC
+    items: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFacts:
-    """What the index keeps of an item, worked out by who speaks the protocol (caldav, carddav)."""
+NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
+
+
+class ItemFacts(NamedTuple):
+    """What the index keeps of an item, worked out by who speaks the protocol (caldav, carddav).
+
+    A tuple, as Item is: 10,000 of them are made for one listing.
+    """
 
     content_type: str
     uid: str | None = None  # unique within the collection
@@ -435,8 +448,7 @@ class ItemFacts:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An item without its bytes."""
 
     href: Href
@@ -444,6 +456,7 @@ class Item:
     size: int
     modified: int  # seconds since 1970 UTC
     facts: ItemFacts
+    properties: Mapping[str, str] = NO_PROPERTIES  # dead ones: "{namespace}name" -> serialised XML value
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +478,15 @@ class Changes:
     truncated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionChanges:
+    """What differs among an account's collections since a token; one made again under its old name is not gone."""
+
+    changed: Sequence[CollectionInfo]  # itself or anything in it, by name
+    gone: Sequence[tuple[CollectionKind, str]]  # deleted or renamed, by name
+    sync_token: SyncToken
+
+
 class Collections(Protocol):
     """Calendars, address books and plain collections of one account. Items come back byte for byte."""
 
@@ -472,16 +494,32 @@ class Collections(Protocol):
         """All, or those of a kind, by name. [inline]"""
 
     def find(self, kind: CollectionKind, name: str) -> CollectionInfo:
-        """One, by its URL segment. Raise NotFound. [inline]"""
+        """One, by its name. Raise NotFound. [inline]"""
 
     def create(self, kind: CollectionKind, name: str, properties: Mapping[str, str]) -> CollectionInfo:
-        """Make one. Raise AlreadyExists, InvalidName, Forbidden (too many). [thread]"""
+        """Make one.
+
+        A plain collection's parent must be there, unless that is a home ("calendars/x" needs none).
+        Raise AlreadyExists, InvalidName (too deep, too), Forbidden (too many), NotFound (its parent). [thread]
+        """
 
     def delete(self, collection: CollectionId) -> None:
-        """Delete with all items. Raise NotFound. [thread]"""
+        """Delete with all items; a plain one with all collections below it. Raise NotFound. [thread]"""
 
     def set_properties(self, collection: CollectionId, changes: Mapping[str, str | None]) -> CollectionInfo:
-        """Set (or, with None, remove) properties, all or none. [thread]"""
+        """Set (or, with None, remove) properties, all or none. Raise NotFound, Forbidden (too many, too long). [thread]"""
+
+    def move_collection(self, collection: CollectionId, name: str) -> CollectionInfo:
+        """Give it another name, of its kind; a plain one moves with all below it. Ids, items and sync tokens stay.
+
+        Raise NotFound (it, or the new parent), AlreadyExists, InvalidName, Forbidden (onto or into itself). [thread]
+        """
+
+    def collection_changes(self, since: SyncToken | None) -> CollectionChanges:
+        """What differs since a token (None: all that are there). Raise InvalidSyncToken. [inline]
+
+        The token is the account's: it rises with every change to any collection or item, dead properties of items aside.
+        """
 
     def items(self, collection: CollectionId, hrefs: Sequence[Href] | None = None) -> Iterator[Item]:
         """Items by href, all or those named that are there. [inline]"""
@@ -494,6 +532,9 @@ class Collections(Protocol):
     def read_item(self, collection: CollectionId, href: Href) -> tuple[Item, bytes]:
         """An item with its bytes. Raise NotFound, Unavailable. [inline]"""
 
+    def read_items(self, collection: CollectionId, hrefs: Sequence[Href] | None = None) -> Iterator[tuple[Item, bytes]]:
+        """Items with their bytes by href, all or those named that are there. Raise NotFound, Unavailable. [thread]"""
+
     def put_item(
         self,
         collection: CollectionId,
@@ -504,7 +545,16 @@ class Collections(Protocol):
         if_match: ETag | None = None,
         if_none_match: bool = False,
     ) -> Put:
-        """Store the bytes. Raise Conflict (ETag, or UID taken), InvalidName, OverQuota, TooLarge. [thread]"""
+        """Store the bytes; dead properties of what was there stay. [thread]
+
+        Raise NotFound, Conflict (ETag, or UID taken), InvalidName, InvalidDocument, Forbidden (too many), OverQuota, TooLarge.
+        """
+
+    def set_item_properties(self, collection: CollectionId, href: Href, changes: Mapping[str, str | None]) -> Item:
+        """Set (or, with None, remove) dead properties, all or none; neither ETag nor any token changes.
+
+        Raise NotFound, Forbidden (too many, too long), OverQuota (they count), Unavailable. [thread]
+        """
 
     def delete_item(self, collection: CollectionId, href: Href, *, if_match: ETag | None = None) -> SyncToken:
         """Remove one. Raise NotFound, Conflict. [thread]"""
@@ -512,7 +562,10 @@ class Collections(Protocol):
     def copy_item(
         self, collection: CollectionId, href: Href, target: CollectionId, new_href: Href, *, overwrite: bool, move: bool
     ) -> Put:
-        """COPY or MOVE between collections of the account. Raise NotFound, Conflict, AlreadyExists. [thread]"""
+        """COPY or MOVE between collections of the account, dead properties included.
+
+        Raise NotFound, Conflict (the UID is taken there), AlreadyExists, InvalidName, Forbidden, OverQuota. [thread]
+        """
 
     def changes(self, collection: CollectionId, since: SyncToken | None, limit: int | None = None) -> Changes:
         """What differs since a token (None: everything there). Raise InvalidSyncToken. [inline]"""

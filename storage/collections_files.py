@@ -1,15 +1,15 @@
 """Files of collections: one file an item, one description a collection (docs/store-format.md).
 
-A sealed item's file holds, sealed as one, a JSON object of 4 + n octets (big-endian length, then UTF-8: href, facts, time)
-and the item's own octets. So a file says all that the index knew of it: a lost index is made again from the files alone,
-and no second file can lag behind. Both directories and files have opaque names.
+A sealed item's file holds, sealed as one, a JSON object of 4 + n octets (big-endian length, then UTF-8: href, facts, time,
+dead properties) and the item's own octets. So a file says all that the index knew of it: a lost index is made again from
+the files alone, and no second file can lag behind. Both directories and files have opaque names.
 
 Where nothing is sealed an item's file is what the client sent, octet by octet, `<opaque>.ics` or `.vcf`: other software may
 read it. What the index knew lies beside it in `.<opaque>.facts`, which is durable before the item is; a file that has none
 is told by its name alone.
 
-`collection.json` tells kind, name and properties; sealed under the index key where sealing is on, so that whoever may
-deliver can read it.
+`collection.json` tells kind, name, properties and when it was made; sealed under the index key where sealing is on, so that
+whoever may deliver can read it.
 
 Owns both forms. Never decides what is kept: see collections.py.
 """
@@ -18,11 +18,11 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import atomic
-from .api import AccountId, CollectionKind, Href, ItemFacts, Unavailable
+from .api import NO_PROPERTIES, AccountId, CollectionKind, Href, ItemFacts, Unavailable
 from .paths import AccountPaths, is_opaque, render_opaque
 from .seal import SealKind, looks_sealed, open_blob, open_bytes, seal_blob, seal_bytes
 
@@ -44,6 +44,7 @@ class StoredItem:
     modified: int  # seconds since 1970 UTC
     written: int  # nanoseconds since 1970: of two files of one href, the later one is meant
     data: bytes
+    properties: Mapping[str, str] = field(default_factory=lambda: NO_PROPERTIES)
 
 
 def new_name() -> str:
@@ -125,7 +126,9 @@ def read_item(
 
 
 def _render_envelope(item: StoredItem) -> bytes:
-    fields = {"href": item.href, "modified": item.modified, "written": item.written, "facts": asdict(item.facts)}
+    fields = {"href": item.href, "modified": item.modified, "written": item.written, "facts": item.facts._asdict()}
+    if item.properties:
+        fields["properties"] = dict(item.properties)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -139,8 +142,10 @@ def _parse(content: bytes, name: str) -> StoredItem:
 def _parse_envelope(envelope: bytes, data: bytes, name: str) -> StoredItem:
     try:
         fields = json.loads(envelope)
-        return StoredItem(fields["href"], ItemFacts(**fields["facts"]), int(fields["modified"]), int(fields["written"]), data)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        facts, properties = ItemFacts(**fields["facts"]), dict(fields.get("properties", NO_PROPERTIES))
+        modified, written = int(fields["modified"]), int(fields["written"])
+        return StoredItem(fields["href"], facts, modified, written, data, properties)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unavailable(f"an item's file is damaged ({name})") from error
 
 
@@ -187,6 +192,7 @@ class Description:
     kind: CollectionKind
     name: str
     properties: Mapping[str, str]
+    created: int = 0  # seconds since 1970 UTC; 0: written before this was kept
 
 
 def make_collection(paths: AccountPaths, description: Description, key: bytes | None) -> str:
@@ -200,7 +206,12 @@ def make_collection(paths: AccountPaths, description: Description, key: bytes | 
 
 def write_description(directory: Path, tmp: Path, description: Description, key: bytes | None) -> None:
     """Put collection.json in place, durably. `key`: the account's index key, None where nothing is sealed."""
-    fields = {"kind": description.kind, "name": description.name, "properties": dict(description.properties)}
+    fields = {
+        "kind": description.kind,
+        "name": description.name,
+        "created": description.created,
+        "properties": dict(description.properties),
+    }
     data = json.dumps(fields, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
     atomic.replace_file(directory / DESCRIPTION, data if key is None else seal_blob(key, _PURPOSE, data), tmp=tmp)
 
@@ -211,6 +222,7 @@ def read_description(directory: Path, key: bytes) -> Description | None:
         data = atomic.read_file(directory / DESCRIPTION, limit=_MAX_DESCRIPTION)
         fields = json.loads(data if data.startswith(b"{") else open_blob(key, _PURPOSE, data))
         properties = {str(name): str(value) for name, value in fields["properties"].items()}
-        return Description(CollectionKind(fields["kind"]), str(fields["name"]), properties)
+        created = int(fields.get("created", 0))
+        return Description(CollectionKind(fields["kind"]), str(fields["name"]), properties, created)
     except (FileNotFoundError, Unavailable, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

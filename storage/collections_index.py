@@ -11,10 +11,10 @@ from typing import Any
 import apsw
 
 from .api import (
+    NO_PROPERTIES,
     CollectionId,
     CollectionInfo,
     CollectionKind,
-    ETag,
     Href,
     Item,
     ItemFacts,
@@ -22,11 +22,19 @@ from .api import (
     OverQuota,
     SyncToken,
 )
-from .collections_schema import GONE_KEPT, OPEN_END, OPEN_START
+from .collections_rules import render_properties
+from .collections_schema import COLLECTIONS_GONE_KEPT, GONE_KEPT, OPEN_END, OPEN_START
 
 Row = Sequence[Any]
 
-_ITEM = "href, etag, size, modified, content_type, uid, component, starts, ends, recurs, schedule_tag, text, item.token"
+_ITEM = (
+    "href, etag, size, modified, content_type, uid, component, "
+    f"nullif(starts, {OPEN_START}), nullif(ends, {OPEN_END}), recurs, schedule_tag, text, item.properties, item.token"
+)
+_FILE = "item.id, file, sealed, dek"
+
+ROOM = "size + coalesce(length(item.properties), 0)"
+"""What room_of tells of an item, in SQL."""
 
 
 def items_query(where: str) -> str:
@@ -37,34 +45,39 @@ def items_query(where: str) -> str:
 def located_query(where: str) -> str:
     """The same, and behind it item id, file, sealed, dek, the collection's kind and directory."""
     where = f"FROM item JOIN collection ON collection.id = item.collection WHERE {where}"
-    return f"SELECT {_ITEM}, item.id, file, sealed, dek, kind, dir {where}"
+    return f"SELECT {_ITEM}, {_FILE}, kind, dir {where}"
+
+
+def files_query(where: str) -> str:
+    """The same without kind and directory: for who reads many of one collection."""
+    return f"SELECT {_ITEM}, {_FILE} FROM item WHERE {where}"  # noqa: S608  # our own words
 
 
 def collections_query(where: str) -> str:
     """A statement for collections: rows that parse_collection takes."""
-    return f"SELECT id, kind, name, properties, token FROM collection WHERE {where}"  # noqa: S608  # our own words
+    return f"SELECT id, kind, name, properties, token, touched, created, items FROM collection WHERE {where}"  # noqa: S608  # our own words
 
 
 def parse_collection(row: Row) -> CollectionInfo:
     """A row of collections_query."""
-    number, kind, name, properties, token = row
-    return CollectionInfo(CollectionId(number), CollectionKind(kind), name, json.loads(properties), SyncToken(token))
+    number, kind, name, properties, token, touched, created, items = row
+    return CollectionInfo(
+        id=CollectionId(number),
+        kind=CollectionKind(kind),
+        name=name,
+        properties=json.loads(properties),
+        sync_token=SyncToken(token),
+        touched=SyncToken(touched),
+        created=created,
+        items=items,
+    )
 
 
 def parse_item(row: Row) -> Item:
     """A row of items_query; more columns may follow."""
-    href, etag, size, modified, content_type, uid, component, starts, ends, recurs, schedule_tag, text = row[:12]
-    facts = ItemFacts(
-        content_type=content_type,
-        uid=uid,
-        component=component,
-        start=None if starts == OPEN_START else starts,
-        end=None if ends == OPEN_END else ends,
-        recurs=bool(recurs),
-        schedule_tag=schedule_tag,
-        text=text,
-    )
-    return Item(Href(href), ETag(etag), size, modified, facts)
+    href, etag, size, modified, content_type, uid, component, start, end, recurs, schedule_tag, text, properties = row[:13]
+    facts = ItemFacts(content_type, uid, component, start, end, recurs == 1, schedule_tag, text)
+    return Item(href, etag, size, modified, facts, NO_PROPERTIES if properties is None else json.loads(properties))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -92,17 +105,64 @@ def insert_collection(
     properties: Mapping[str, str],
     directory: str,
     *,
+    created: int,
     token: int = 1,
     floor: int = 0,
     complete: bool = True,
 ) -> CollectionInfo:
     """Enter a collection whose directory is there and whose name is free."""
+    touched = next_account_token(connection)
     number = connection.execute("UPDATE collections SET last = last + 1 RETURNING last").get
     connection.execute(
-        "INSERT INTO collection (id, kind, name, dir, properties, token, floor, complete) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, kind.value, name, directory, json.dumps(dict(properties)), token, floor, complete),
+        "INSERT INTO collection (id, kind, name, dir, properties, token, floor, complete, touched, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, kind.value, name, directory, json.dumps(dict(properties)), token, floor, complete, touched, created),
     )
-    return CollectionInfo(CollectionId(number), kind, name, dict(properties), SyncToken(token))
+    connection.execute("DELETE FROM collection_gone WHERE kind = ? AND name = ?", (kind.value, name))
+    return CollectionInfo(CollectionId(number), kind, name, dict(properties), SyncToken(token), touched, created)
+
+
+def with_below(connection: apsw.Connection, info: CollectionInfo) -> list[CollectionInfo]:
+    """The collection and, of a plain one, all below it: parents first."""
+    if info.kind is not CollectionKind.PLAIN:
+        return [info]
+    prefix = f"{info.name}/"
+    rows = connection.execute(
+        collections_query("kind = ? AND substr(name, 1, ?) = ? ORDER BY name"), (info.kind.value, len(prefix), prefix)
+    )
+    return [info, *map(parse_collection, rows)]
+
+
+def rename_collection(connection: apsw.Connection, info: CollectionInfo, name: str, token: SyncToken) -> None:
+    """Give a collection a name that is free."""
+    connection.execute("UPDATE collection SET name = ?, touched = ? WHERE id = ?", (name, token, info.id))
+    _leave_tombstone(connection, info, token)
+    connection.execute("DELETE FROM collection_gone WHERE kind = ? AND name = ?", (info.kind.value, name))
+
+
+def drop_collection(connection: apsw.Connection, info: CollectionInfo, token: SyncToken) -> None:
+    """Delete a collection's rows, and its items', and leave a tombstone."""
+    octets = connection.execute(f"SELECT coalesce(sum({ROOM}), 0) FROM item WHERE collection = ?", (info.id,)).get  # noqa: S608  # our own words
+    make_room(connection, -octets, None)
+    connection.execute("DELETE FROM item WHERE collection = ?", (info.id,))
+    connection.execute("DELETE FROM item_gone WHERE collection = ?", (info.id,))
+    connection.execute("DELETE FROM collection WHERE id = ?", (info.id,))
+    _leave_tombstone(connection, info, token)
+
+
+def _leave_tombstone(connection: apsw.Connection, info: CollectionInfo, token: SyncToken) -> None:
+    connection.execute("INSERT OR REPLACE INTO collection_gone VALUES (?, ?, ?)", (info.kind.value, info.name, token))
+    row = connection.execute(
+        "SELECT token FROM collection_gone ORDER BY token DESC LIMIT 1 OFFSET ?", (COLLECTIONS_GONE_KEPT,)
+    ).fetchone()
+    if row is not None:
+        connection.execute("DELETE FROM collection_gone WHERE token <= ?", row)
+        connection.execute("UPDATE collections SET floor = ?", row)
+
+
+def next_account_token(connection: apsw.Connection) -> SyncToken:
+    """Raise the account's token by one."""
+    return SyncToken(connection.execute("UPDATE collections SET token = token + 1 RETURNING token").get)
 
 
 def find_place(connection: apsw.Connection, collection: CollectionId) -> tuple[CollectionKind, str]:
@@ -138,10 +198,9 @@ def make_room(connection: apsw.Connection, octets: int, quota: int | None) -> No
 
 
 def next_token(connection: apsw.Connection, collection: CollectionId) -> SyncToken:
-    """Raise the collection's token by one, once a transaction."""
-    return SyncToken(
-        connection.execute("UPDATE collection SET token = token + 1 WHERE id = ? RETURNING token", (collection,)).get
-    )
+    """Raise the collection's token by one, once a transaction, and the account's."""
+    statement = "UPDATE collection SET token = token + 1, touched = ? WHERE id = ? RETURNING token"
+    return SyncToken(connection.execute(statement, (next_account_token(connection), collection)).get)
 
 
 def add_item(
@@ -154,11 +213,12 @@ def add_item(
     dek: bytes | None,
     token: SyncToken,
 ) -> None:
-    """Insert the item, whose href is free."""
+    """Insert the item, whose href is free; its octets are counted already."""
     facts = item.facts
     connection.execute(
         "INSERT INTO item (collection, href, file, sealed, dek, etag, size, modified, token, content_type, uid, component,"
-        " starts, ends, recurs, schedule_tag, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " starts, ends, recurs, schedule_tag, text, properties)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             collection,
             item.href,
@@ -177,10 +237,24 @@ def add_item(
             facts.recurs,
             facts.schedule_tag,
             facts.text,
+            render_properties(item.properties),
         ),
     )
     connection.execute("UPDATE collection SET items = items + 1 WHERE id = ?", (collection,))
     connection.execute("DELETE FROM item_gone WHERE collection = ? AND href = ?", (collection, item.href))
+
+
+def replace_file(
+    connection: apsw.Connection, collection: CollectionId, item: Item, *, file: str, sealed: bool, dek: bytes | None
+) -> str:
+    """Another file and other properties for an item that stays what it is; the name of the file it had."""
+    where = (collection, item.href)
+    old = connection.execute("SELECT file FROM item WHERE collection = ? AND href = ?", where).get
+    connection.execute(
+        "UPDATE item SET file = ?, sealed = ?, dek = ?, properties = ? WHERE collection = ? AND href = ?",
+        (file, sealed, dek, render_properties(item.properties), *where),
+    )
+    return str(old)
 
 
 def remove_item(connection: apsw.Connection, collection: CollectionId, href: Href, token: SyncToken) -> str:

@@ -10,6 +10,7 @@ Owns nothing but this. Never removes a file.
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import apsw
@@ -26,7 +27,7 @@ from .collections_index import (
     make_room,
     next_token,
 )
-from .collections_rules import DEFAULT_COLLECTIONS, render_etag
+from .collections_rules import DEFAULT_COLLECTIONS, parent_of, render_etag, room_of
 from .mail_context import MailContext
 from .paths import is_opaque
 
@@ -46,14 +47,38 @@ def _make_ready(context: MailContext, connection: apsw.Connection, key: bytes | 
     if connection.execute("SELECT ready FROM collections").get:
         return  # another process was first
     # Above every token ever given: those rise by one a change, this by 256,000 a second.
-    token = time.time_ns() // 1_000_000 << 8
-    for directory, there in _descriptions(context).items():
+    now = time.time_ns()
+    token, seconds = now // 1_000_000 << 8, now // 1_000_000_000
+    found = _descriptions(context)
+    if found:
+        connection.execute("UPDATE collections SET token = ?, floor = ?", (token, token))
+    for directory, there in found.items():
         name = directory if is_taken(connection, there.kind, there.name) else there.name
-        insert_collection(connection, there.kind, name, there.properties, directory, token=token, floor=token, complete=False)
+        insert_collection(
+            connection,
+            there.kind,
+            name,
+            there.properties,
+            directory,
+            created=there.created or seconds,
+            token=token,
+            floor=token,
+            complete=False,
+        )
+
+    def make(kind: CollectionKind, name: str, properties: Mapping[str, str]) -> None:
+        directory = make_collection(context.paths, Description(kind, name, properties, seconds), key)
+        insert_collection(connection, kind, name, properties, directory, created=seconds)
+
+    for there in found.values():
+        # What lies below one whose description is lost stays reachable.
+        parent = parent_of(there.kind, there.name)
+        while parent is not None and not is_taken(connection, CollectionKind.PLAIN, parent):
+            make(CollectionKind.PLAIN, parent, {})
+            parent = parent_of(CollectionKind.PLAIN, parent)
     for kind, name, properties in DEFAULT_COLLECTIONS:
         if not is_taken(connection, kind, name):
-            directory = make_collection(context.paths, Description(kind, name, properties), key)
-            insert_collection(connection, kind, name, properties, directory)
+            make(kind, name, properties)
     connection.execute("UPDATE collections SET ready = 1")
 
 
@@ -104,7 +129,8 @@ def take_up_items(context: MailContext, collection: CollectionId) -> bool:
             log.error("item not taken up", extra={"file": path.name, "error": str(error)})
             continue
         wrapped = context.wrapping.wrap(dek) if dek is not None and context.wrapping is not None else None
-        item = Item(stored.href, render_etag(stored.data), len(stored.data), stored.modified, stored.facts)
+        etag, size = render_etag(stored.data), len(stored.data)
+        item = Item(stored.href, etag, size, stored.modified, stored.facts, stored.properties)
         if item.href not in latest or latest[item.href][0] < stored.written:
             latest[item.href] = (stored.written, path, item, sealed, wrapped)
 
@@ -115,7 +141,7 @@ def take_up_items(context: MailContext, collection: CollectionId) -> bool:
             if taken or find_item(connection, collection, item.href) is not None:
                 continue  # came again since
             add_item(connection, collection, item, file=path.name, sealed=sealed, dek=wrapped, token=token)
-            make_room(connection, item.size, None)
+            make_room(connection, room_of(item), None)
         connection.execute("UPDATE collection SET complete = 1 WHERE id = ?", (collection,))
         return token
 

@@ -4,16 +4,20 @@ Pure. Never knows where an item is kept.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
 
-from .api import CollectionKind, ETag, Forbidden, InvalidDocument, InvalidName, ItemFacts, StoreLimits
+from .api import NO_PROPERTIES, CollectionKind, ETag, Forbidden, InvalidDocument, InvalidName, Item, ItemFacts, StoreLimits
 
 MAX_SEGMENT = 500
 """Octets of a name or href. Clients make hrefs of UIDs, some of which are long; ours are never file names."""
 MAX_PROPERTIES = 100
 MAX_PROPERTY = 65_536
 """Characters of a property's value: a calendar's time zone is the longest that clients set."""
+MAX_ITEM_PROPERTIES = 262_144
+"""Characters of all properties of one item: they go with its file whenever that is written."""
+MAX_DEPTH = 10
+"""Segments of a plain collection's name below its home."""
 MAX_FACT = 1_000
 """Characters of a UID, component or tag."""
 MAX_SECOND = 1 << 48
@@ -40,6 +44,46 @@ def check_segment(name: str) -> None:
         raise InvalidName(f"longer than {MAX_SEGMENT} octets")
 
 
+def check_name(kind: CollectionKind, name: str) -> None:
+    """Raise InvalidName unless a collection of this kind can be called so: one segment, or a path where plain ones nest."""
+    segments = name.split("/") if kind is CollectionKind.PLAIN else [name]
+    for segment in segments:
+        check_segment(segment)
+    if len(segments) > 1 + MAX_DEPTH:
+        raise InvalidName(f"deeper than {MAX_DEPTH}")
+
+
+def parent_of(kind: CollectionKind, name: str) -> str | None:
+    """The plain collection that must be there before one of this name; None for who lies in a home, or is kept for one."""
+    parent = name.rpartition("/")[0] if kind is CollectionKind.PLAIN else ""
+    return parent if "/" in parent else None
+
+
+def merge_properties(properties: Mapping[str, str], changes: Mapping[str, str | None]) -> Mapping[str, str]:
+    """Properties after a change: None removes. Raise Forbidden when they are too many or too long."""
+    merged = {name: value for name, value in {**properties, **changes}.items() if value is not None}
+    check_properties(merged)
+    return merged
+
+
+def merge_item_properties(properties: Mapping[str, str], changes: Mapping[str, str | None]) -> Mapping[str, str]:
+    """The same for an item's."""
+    merged = merge_properties(properties, changes)
+    if sum(len(name) + len(value) for name, value in merged.items()) > MAX_ITEM_PROPERTIES:
+        raise Forbidden("the properties are too long")
+    return merged or NO_PROPERTIES
+
+
+def render_properties(properties: Mapping[str, str]) -> str | None:
+    """An item's properties as its row keeps them: ASCII."""
+    return json.dumps(dict(properties)) if properties else None
+
+
+def room_of(item: Item) -> int:
+    """Octets it takes of the account's: its own and its properties'."""
+    return item.size + len(render_properties(item.properties) or "")
+
+
 def check_properties(properties: Mapping[str, str]) -> None:
     """Raise Forbidden when they are too many or too long."""
     if len(properties) > MAX_PROPERTIES:
@@ -57,11 +101,7 @@ def bound_facts(facts: ItemFacts, limits: StoreLimits) -> ItemFacts:
             raise InvalidDocument("a UID or type is too long, or no text")
     text = facts.text[: limits.indexed_text].encode("utf-8", "replace").decode()
     bounds = [None if bound is None else max(-MAX_SECOND, min(MAX_SECOND, bound)) for bound in (facts.start, facts.end)]
-    return replace(facts, text=text, start=bounds[0], end=bounds[1])
-
-
-def _is_text(value: str) -> bool:
-    return "\x00" not in value and (value.isascii() or not any(0xD800 <= ord(char) < 0xE000 for char in value))
+    return facts._replace(text=text, start=bounds[0], end=bounds[1])
 
 
 def render_etag(data: bytes) -> ETag:

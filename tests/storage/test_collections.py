@@ -91,7 +91,7 @@ def test_nothing_on_disk_tells_names_or_contents(root: Path) -> None:
     store = open_file_store(root, sealing=True)
     account = store.open_account(ANNE, KEYS[ANNE])
     private = account.collections.create(CALENDAR, "Confidentiel", {"{DAV:}displayname": "Confidentiel"})
-    facts = replace(event("Confidentiel-uid"), text="Confidentiel")
+    facts = event("Confidentiel-uid")._replace(text="Confidentiel")
     account.collections.put_item(private.id, Href("Confidentiel.ics"), b"SUMMARY:Confidentiel", facts)
     account.close()
     store.close()
@@ -296,7 +296,7 @@ def _lose_index(root: Path) -> None:
 def test_a_lost_index_is_made_again_from_the_files(root: Path, reopen: Callable[[], Account]) -> None:
     account = reopen()
     made = account.collections.create(ADDRESSBOOK, "amis", {"{x}a": "é"})
-    facts = replace(event("1", 5, None), recurs=True, schedule_tag="t", text="Zoé")
+    facts = event("1", 5, None)._replace(recurs=True, schedule_tag="t", text="Zoé")
     put = account.collections.put_item(made.id, Href("é.vcf"), DATA, facts)
     account.collections.put_item(calendar_of(account), Href("gone"), DATA, event("2"))
     account.collections.delete_item(calendar_of(account), Href("gone"))

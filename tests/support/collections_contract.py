@@ -379,10 +379,12 @@ class CollectionsContract(StoreContract):
         store = open_store()
         account = store.open_account(ANNE, KEYS[ANNE])
         info = account.collections.create(ADDRESSBOOK, "amis", {"{x}y": "z"})
-        put = account.collections.put_item(info.id, Href("a"), DATA, replace(event("1"), text="Zoé"))
+        put = account.collections.put_item(info.id, Href("a"), DATA, event("1")._replace(text="Zoé"))
         account.close()
         account = store.open_account(ANNE, KEYS[ANNE])
-        assert account.collections.find(ADDRESSBOOK, "amis") == replace(info, sync_token=put.sync_token)
+        assert account.collections.find(ADDRESSBOOK, "amis") == replace(
+            info, sync_token=put.sync_token, touched=account.collections.collection_changes(None).sync_token, items=1
+        )
         assert account.collections.read_item(info.id, Href("a")) == (put.item, DATA)
         assert account.quota().used == len(DATA)
         account.close()

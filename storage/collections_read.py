@@ -1,0 +1,196 @@
+"""Items of collections read: listed from their rows, opened from their files, and what differs since a token.
+
+Many at once cost one statement a batch and, an item, one file opened, read and closed: the key of each stands wrapped in its
+row. A file that was replaced between the two is looked for again.
+
+Owns reading. Never looks into an item: whoever speaks the protocol handed in its facts.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+
+from .api import (
+    Changes,
+    CollectionId,
+    CollectionKind,
+    Href,
+    InvalidSyncToken,
+    Item,
+    NotFound,
+    SyncToken,
+    Unavailable,
+)
+from .collections_files import read_item
+from .collections_index import Row, files_query, items_query, located_query, parse_item
+from .collections_list import CollectionList, as_text
+from .collections_schema import OPEN_END, OPEN_START
+from .mail_context import MailContext
+from .seal import SealKind, open_bytes
+
+_BATCH = 500
+_SMALL = 32_768
+_MOST = 131_072
+"""Octets of a file read at once: one of an item of `_SMALL` octets is shorter, unless its facts are very long."""
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class ItemReading(CollectionList):
+    """The half of FileCollections that reads items. Any thread."""
+
+    def __init__(self, context: MailContext) -> None:
+        """See CollectionList."""
+        super().__init__(context)
+        self._deks: dict[int, bytes] = {}  # item id: wrapped DEK that reading worked out, on its way into the index
+
+    def items(self, collection: CollectionId, hrefs: Sequence[Href] | None = None) -> Iterator[Item]:
+        """See Collections."""
+        self._need(collection)
+        return self._all(collection) if hrefs is None else self._named(collection, hrefs)
+
+    def _named(self, collection: CollectionId, hrefs: Sequence[Href]) -> Iterator[Item]:
+        query = items_query("collection = ? AND href IN (SELECT value FROM json_each(?)) ORDER BY href")
+        for batch in _batches(hrefs):
+            yield from map(parse_item, self._context.reader.rows(query, (collection, batch)))
+
+    def _all(self, collection: CollectionId) -> Iterator[Item]:
+        query, last = items_query("collection = ? AND href > ? ORDER BY href LIMIT ?"), ""
+        while True:  # a statement a batch: what is read after a pause is of the newest commit
+            rows = self._context.reader.rows(query, (collection, last, _BATCH))
+            yield from map(parse_item, rows)
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1][0]
+
+    def overlapping(
+        self, collection: CollectionId, component: str | None, start: int | None, end: int | None
+    ) -> Iterator[Item]:
+        """See Collections."""
+        self._need(collection)
+        query = items_query("collection = ?1 AND ends >= ?2 AND starts < ?3 AND (?4 IS NULL OR component = ?4) ORDER BY href")
+        bounds = (OPEN_START if start is None else start, OPEN_END if end is None else end)
+        return map(parse_item, self._context.reader.rows(query, (collection, *bounds, component)))
+
+    def read_item(self, collection: CollectionId, href: Href) -> tuple[Item, bytes]:
+        """See Collections."""
+        self._need(collection)
+        for _ in range(3):
+            row = self._context.reader.first(located_query("collection = ? AND href = ?"), (collection, as_text(href)))
+            if row is None:
+                raise NotFound(href)
+            try:
+                return parse_item(row), self._read(row)
+            except FileNotFoundError:
+                continue  # replaced between the row and the file: look again
+        raise Unavailable("the file of an item is not there")
+
+    def read_items(self, collection: CollectionId, hrefs: Sequence[Href] | None = None) -> Iterator[tuple[Item, bytes]]:
+        """See Collections."""
+        directory = self._need(collection)
+        for rows in self._located(collection, hrefs):
+            for row in rows:
+                try:
+                    data = self._read_small(row, directory)
+                except FileNotFoundError:
+                    data = None
+                if data is not None:
+                    yield parse_item(row), data
+                    continue
+                try:
+                    yield self.read_item(collection, row[0])
+                except NotFound:
+                    continue  # deleted meanwhile
+
+    def _located(self, collection: CollectionId, hrefs: Sequence[Href] | None) -> Iterator[Sequence[Row]]:
+        if hrefs is None:
+            query, last = files_query("collection = ? AND href > ? ORDER BY href LIMIT ?"), ""
+            while rows := self._context.reader.rows(query, (collection, last, _BATCH)):
+                yield rows
+                last = rows[-1][0]
+            return
+        query = files_query("collection = ? AND href IN (SELECT value FROM json_each(?)) ORDER BY href")
+        for batch in _batches(hrefs):
+            yield self._context.reader.rows(query, (collection, batch))
+
+    def _read_small(self, row: Row, directory: str) -> bytes | None:
+        """The fast way for what its row tells all about; None: take the slow one. Raise FileNotFoundError, Unavailable."""
+        size = row[2]
+        _, file, sealed, wrapped = row[-4:]
+        context = self._context
+        if size > _SMALL or not sealed or wrapped is None or context.wrapping is None:
+            return None
+        descriptor = os.open(directory + file, _READING)
+        try:
+            content = os.read(descriptor, _MOST)
+        finally:
+            os.close(descriptor)
+        if len(content) == _MOST:
+            return None
+        # The envelope before the octets tells what the row tells, which is newer by nothing: both are of one transaction.
+        dek = context.wrapping.unwrap(wrapped)
+        content, _ = open_bytes(content, account=context.account, kind=SealKind.ITEM, dek=dek)
+        begin = 4 + int.from_bytes(content[:4], "big")
+        if len(content) - begin != size:
+            raise Unavailable("the file of an item has another size than its row")
+        return content[begin:]
+
+    def _read(self, row: Row) -> bytes:
+        number, file, sealed, wrapped, kind, directory = row[-6:]
+        context = self._context
+        dek = context.wrapping.unwrap(wrapped) if wrapped is not None and context.wrapping is not None else None
+        stored, opened = read_item(
+            context.paths.collection(CollectionKind(kind), directory) / file,
+            sealed=bool(sealed),
+            account=context.account,
+            secret_key=context.keys.secret,
+            dek=dek,
+            limit=context.limits.item_size,
+        )
+        if len(stored.data) != row[2]:
+            raise Unavailable("the file of an item has another size than its row")
+        if dek is None and opened is not None and context.wrapping is not None:
+            self._deks[number] = context.wrapping.wrap(opened)
+        return stored.data
+
+    # -- changes
+
+    def changes(self, collection: CollectionId, since: SyncToken | None, limit: int | None = None) -> Changes:
+        """See Collections."""
+        self._need(collection)
+        # One more than asked tells of the rest; a transaction changes at most two hrefs of a collection (a move in it).
+        asked = -1 if limit is None else max(1, limit) + 2
+        after = 0 if since is None else since
+        head, here, gone = self._context.reader.together(
+            ("SELECT token, floor FROM collection WHERE id = ?", (collection,)),
+            (items_query("collection = ? AND token > ? ORDER BY token, href LIMIT ?"), (collection, after, asked)),
+            (
+                "SELECT href, token FROM item_gone WHERE collection = ? AND token > ? ORDER BY token, href LIMIT ?",
+                (collection, after, 0 if since is None else asked),
+            ),
+        )
+        if not head:
+            raise NotFound(f"no collection {collection}")
+        token, floor = head[0]
+        if since is not None and not floor <= since <= token:
+            raise InvalidSyncToken(f"token {since}")
+        events: list[tuple[int, str, Item | None]] = [(row[-1], row[0], parse_item(row)) for row in here]
+        events += [(when, href, None) for href, when in gone]
+        events.sort(key=lambda event: event[:2])
+        cut = len(events) if limit is None else max(1, limit)
+        # A token stands between transactions: what one of them changed is told together.
+        while cut < len(events) and events[cut][0] == events[cut - 1][0]:
+            cut += 1
+        truncated = cut < len(events)
+        return Changes(
+            changed=[item for _, _, item in events[:cut] if item is not None],
+            gone=[Href(href) for _, href, item in events[:cut] if item is None],
+            sync_token=SyncToken(events[cut - 1][0] if truncated else token),
+            truncated=truncated,
+        )
+
+
+def _batches(hrefs: Sequence[Href]) -> Iterator[str]:
+    """Hrefs, each once and in order, as JSON lists."""
+    wanted = sorted({as_text(href) for href in hrefs})
+    for begin in range(0, len(wanted), _BATCH):
+        yield json.dumps(wanted[begin : begin + _BATCH])
