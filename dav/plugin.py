@@ -56,7 +56,6 @@ class Rendering:
 class Context(Protocol):
     """One request of one account, as handlers see it."""
 
-    request: Request
     settings: DavSettings
     identity: Identity
     account: Account
@@ -64,6 +63,11 @@ class Context(Protocol):
     depth: int | None  # of the header: 0, 1, INFINITY; None when it is not sent
     principal_path: str
     principals_path: str
+
+    @property
+    def request(self) -> Request:
+        """What was sent."""
+        ...
 
     def now(self) -> float:
         """Seconds since 1970."""

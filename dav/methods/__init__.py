@@ -1,0 +1,1 @@
+"""One file a method; table.py has them all."""

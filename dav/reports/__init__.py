@@ -1,0 +1,1 @@
+"""One file a report; table.py has them all."""
