@@ -69,6 +69,8 @@ class DavProtocol(HttpToolsProtocol):
         self._failures = 0
         self._head = 0  # octets of the head so far
         self._refused = 0
+        self._fields = 0  # octets of the headers so far
+        self._whole = True  # the body of the last request is
         self._piece = self._begun = self.since = host.loop.time()
         self._stalled: float | None = None
         self.phase = Phase.FIRST
@@ -158,6 +160,7 @@ class DavProtocol(HttpToolsProtocol):
         if self.phase is not Phase.HEADERS:
             self._enter(Phase.HEADERS, self.loop.time())
         self._fields = 0
+        self._whole = False
 
     def on_url(self, url: bytes) -> None:
         """The request target, or a piece of it."""
@@ -189,11 +192,12 @@ class DavProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The body is whole."""
         super().on_message_complete()
-        self._enter(Phase.ANSWER, self.loop.time())
+        self._whole = True
+        self._enter(Phase.RESTING if self.cycle.response_complete else Phase.ANSWER, self.loop.time())
 
     def on_response_complete(self) -> None:
-        """The answer is on its way."""
-        self._enter(Phase.RESTING, self.loop.time())
+        """The answer is on its way; the body may still be, where nobody wanted it."""
+        self._enter(Phase.RESTING if self._whole else Phase.BODY, self.loop.time())
         super().on_response_complete()
 
     def _stop(self, status: int) -> None:
@@ -231,6 +235,8 @@ class DavProtocol(HttpToolsProtocol):
                 idle = now - self._piece > settings.body_idle_seconds and not self.flow.read_paused
                 if idle or now - self.since > settings.body_seconds:
                     self._refuse(408)
+            case Phase.RESTING if now - self.since > settings.keep_alive_seconds:
+                self.transport.close()
 
     def drain(self) -> None:
         """Close where nobody waits for an answer; elsewhere after it."""

@@ -50,6 +50,8 @@ class HttpRequest:
         """Whether more of its body than `limit` was not read, or nobody knows how much."""
         if self._done or not self.has_body:
             return False
+        if "expect" in self.headers:
+            return True  # nobody knows whether it comes
         length = self.headers.get("content-length", "")
         return not length.isdecimal() or int(length[:15]) > limit
 
