@@ -9,11 +9,11 @@ Owns reading. Never looks into an item: whoever speaks the protocol handed in it
 import json
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from .api import (
     Changes,
     CollectionId,
-    CollectionKind,
     Href,
     InvalidSyncToken,
     Item,
@@ -22,7 +22,7 @@ from .api import (
     Unavailable,
 )
 from .collections_files import read_item
-from .collections_index import Row, files_query, items_query, located_query, parse_item
+from .collections_index import Row, files_query, items_query, parse_item
 from .collections_list import CollectionList, as_text
 from .collections_schema import OPEN_END, OPEN_START
 from .mail_context import MailContext
@@ -73,13 +73,13 @@ class ItemReading(CollectionList):
 
     def read_item(self, collection: CollectionId, href: Href) -> tuple[Item, bytes]:
         """See Collections."""
-        self._need(collection)
+        directory = self._need(collection)
         for _ in range(3):
-            row = self._context.reader.first(located_query("collection = ? AND href = ?"), (collection, as_text(href)))
+            row = self._context.reader.first(files_query("collection = ? AND href = ?"), (collection, as_text(href)))
             if row is None:
                 raise NotFound(href)
             try:
-                return parse_item(row), self._read(row)
+                return parse_item(row), self._read(row, directory)
             except FileNotFoundError:
                 continue  # replaced between the row and the file: look again
         raise Unavailable("the file of an item is not there")
@@ -90,16 +90,13 @@ class ItemReading(CollectionList):
         for rows in self._located(collection, hrefs):
             for row in rows:
                 try:
-                    data = self._read_small(row, directory)
+                    found = parse_item(row), self._read(row, directory)
                 except FileNotFoundError:
-                    data = None
-                if data is not None:
-                    yield parse_item(row), data
-                    continue
-                try:
-                    yield self.read_item(collection, row[0])
-                except NotFound:
-                    continue  # deleted meanwhile
+                    try:
+                        found = self.read_item(collection, row[0])
+                    except NotFound:
+                        continue  # deleted meanwhile
+                yield found
 
     def _located(self, collection: CollectionId, hrefs: Sequence[Href] | None) -> Iterator[Sequence[Row]]:
         if hrefs is None:
@@ -112,34 +109,41 @@ class ItemReading(CollectionList):
         for batch in _batches(hrefs):
             yield self._context.reader.rows(query, (collection, batch))
 
+    def _read(self, row: Row, directory: str) -> bytes:
+        data = self._read_small(row, directory)
+        return self._read_any(row, directory) if data is None else data
+
     def _read_small(self, row: Row, directory: str) -> bytes | None:
-        """The fast way for what its row tells all about; None: take the slow one. Raise FileNotFoundError, Unavailable."""
+        """The fast way, for a file that is read at once and whose row has all else; None: take the other one.
+
+        Raise FileNotFoundError, Unavailable.
+        """
         size = row[2]
         _, file, sealed, wrapped = row[-4:]
-        context = self._context
-        if size > _SMALL or not sealed or wrapped is None or context.wrapping is None:
+        # Without a suffix, what is not sealed may have its facts in front.
+        if size > _SMALL or (wrapped is None if sealed else "." not in file):
             return None
-        descriptor = os.open(directory + file, _READING)
-        try:
-            content = os.read(descriptor, _MOST)
-        finally:
-            os.close(descriptor)
+        context, wrapping = self._context, self._context.wrapping
+        if sealed and wrapping is None:
+            return None
+        content = _read_at_once(directory + file)
         if len(content) == _MOST:
             return None
-        # The envelope before the octets tells what the row tells, which is newer by nothing: both are of one transaction.
-        dek = context.wrapping.unwrap(wrapped)
-        content, _ = open_bytes(content, account=context.account, kind=SealKind.ITEM, dek=dek)
-        begin = 4 + int.from_bytes(content[:4], "big")
-        if len(content) - begin != size:
+        if sealed and wrapping is not None:
+            # What stands before the octets, the row tells as well: both are of one transaction.
+            dek = wrapping.unwrap(wrapped)
+            content, _ = open_bytes(content, account=context.account, kind=SealKind.ITEM, dek=dek)
+            content = content[4 + int.from_bytes(content[:4], "big") :]
+        if len(content) != size:
             raise Unavailable("the file of an item has another size than its row")
-        return content[begin:]
+        return content
 
-    def _read(self, row: Row) -> bytes:
-        number, file, sealed, wrapped, kind, directory = row[-6:]
+    def _read_any(self, row: Row, directory: str) -> bytes:
+        number, file, sealed, wrapped = row[-4:]
         context = self._context
         dek = context.wrapping.unwrap(wrapped) if wrapped is not None and context.wrapping is not None else None
         stored, opened = read_item(
-            context.paths.collection(CollectionKind(kind), directory) / file,
+            Path(directory + file),
             sealed=bool(sealed),
             account=context.account,
             secret_key=context.keys.secret,
@@ -157,6 +161,10 @@ class ItemReading(CollectionList):
     def changes(self, collection: CollectionId, since: SyncToken | None, limit: int | None = None) -> Changes:
         """See Collections."""
         self._need(collection)
+        if since is not None:
+            now = self._context.reader.first("SELECT token FROM collection WHERE id = ?", (collection,))
+            if now == (since,):
+                return Changes([], [], since, truncated=False)  # what most ask for, most of the time
         # One more than asked tells of the rest; a transaction changes at most two hrefs of a collection (a move in it).
         asked = -1 if limit is None else max(1, limit) + 2
         after = 0 if since is None else since
@@ -187,6 +195,20 @@ class ItemReading(CollectionList):
             sync_token=SyncToken(events[cut - 1][0] if truncated else token),
             truncated=truncated,
         )
+
+
+def _read_at_once(path: str) -> bytes:
+    """The first `_MOST` octets of a file. Raise FileNotFoundError, Unavailable."""
+    try:
+        descriptor = os.open(path, _READING)
+        try:
+            return os.read(descriptor, _MOST)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unavailable(os.strerror(error.errno or 0)) from error
 
 
 def _batches(hrefs: Sequence[Href]) -> Iterator[str]:

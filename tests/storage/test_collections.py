@@ -1,5 +1,6 @@
 """Collections of the file store: the contract, what lies on disk, crashes between two system calls, a lost index."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -9,12 +10,13 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broken_system import Broken, Crash
-from collections_contract import ADDRESSBOOK, CALENDAR, DATA, CollectionsContract, event
-from preau.storage import atomic, collections_check
+from collections_contract import ADDRESSBOOK, CALENDAR, DATA, PLAIN, CollectionsContract, event
+from preau.storage import atomic, collections_check, collections_index
 from preau.storage.account_db import AccountDatabase
 from preau.storage.api import (
     Account,
@@ -25,11 +27,13 @@ from preau.storage.api import (
     ItemFacts,
     Store,
     StoreLimits,
+    SyncToken,
     Unavailable,
 )
 from preau.storage.check import verify_account
+from preau.storage.collections_files import read_description, write_item
 from preau.storage.paths import AccountPaths, is_opaque
-from preau.storage.seal import MAGIC
+from preau.storage.seal import MAGIC, open_blob, seal_blob
 from preau.storage.store import open_store as open_file_store
 from store_contract import ANNE, BRUNO, KEYS, StoreContract
 
@@ -176,6 +180,32 @@ def test_a_full_disk_changes_nothing(
     assert account.quota().used == len(DATA)
 
 
+@pytest.mark.parametrize("call", ["write", "fdatasync", "rename", "fsync"])
+def test_a_full_disk_leaves_properties_and_names(
+    monkeypatch: pytest.MonkeyPatch, root: Path, sealing: bool, reopen: Callable[[], Account], call: str
+) -> None:
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    collections.put_item(calendar, Href("a"), DATA, event("1"))
+    _plant(account)
+    before = (collections.collection_changes(None), collections.read_item(calendar, Href("a")), account.quota())
+    calls: list[Callable[[], object]] = [
+        lambda: collections.set_item_properties(calendar, Href("a"), {"{x}a": "1"}),
+        lambda: collections.set_properties(calendar, {"{x}a": "1"}),
+        lambda: collections.move_collection(collections.find(PLAIN, "h/a").id, "h/z"),
+    ]
+    for change in calls:
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "system", Broken(call, OSError(28, "broken")))
+            with pytest.raises(Unavailable):
+                change()
+        now = (collections.collection_changes(None), collections.read_item(calendar, Href("a")), account.quota())
+        assert now == before
+    assert len(files_below(root)) == 3
+    account.close()
+    assert _verified(root, sealing) <= {"collection's description differs"}
+
+
 def _replace(account: Account) -> None:
     account.collections.put_item(calendar_of(account), Href("a"), DATA + b"new", event("1"))
 
@@ -201,7 +231,21 @@ def _describe(account: Account) -> None:
     account.collections.set_properties(calendar_of(account), {"{x}a": "1"})
 
 
-@pytest.mark.parametrize("change", [_replace, _remove, _move, _drop, _make, _describe])
+def _set_dead_properties(account: Account) -> None:
+    account.collections.set_item_properties(calendar_of(account), Href("a"), {"{x}a": "1"})
+
+
+def _rename(account: Account) -> None:
+    account.collections.move_collection(account.collections.find(PLAIN, "h/a").id, "h/z")
+
+
+def _drop_tree(account: Account) -> None:
+    account.collections.delete(account.collections.find(PLAIN, "h/a").id)
+
+
+@pytest.mark.parametrize(
+    "change", [_replace, _remove, _move, _drop, _make, _describe, _set_dead_properties, _rename, _drop_tree]
+)
 def test_a_crash_between_any_two_system_calls_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
     root: Path,
@@ -214,14 +258,17 @@ def test_a_crash_between_any_two_system_calls_loses_nothing(
     def tell(account: Account) -> object:
         told = []
         for info in account.collections.collections():
-            items = [account.collections.read_item(info.id, item.href)[1] for item in account.collections.items(info.id)]
-            told.append((info.name, dict(info.properties), items))
+            items = [account.collections.read_item(info.id, item.href) for item in account.collections.items(info.id)]
+            assert list(account.collections.read_items(info.id)) == items
+            assert info.items == len(items)
+            told.append((info.name, dict(info.properties), [(dict(item.properties), data) for item, data in items]))
         return told, account.quota().used
 
     monkeypatch.setattr(collections_check, "_YOUNG", -1)
     account = reopen()
     account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
     account.collections.put_item(account.collections.find(CALENDAR, "tasks").id, Href("b"), b"other", event("2"))
+    _plant(account)
     before = tell(account)
     after: object = None
     for stop in range(100):
@@ -264,12 +311,23 @@ def _verified(root: Path, sealing: bool) -> set[str]:
     return {finding.kind for finding in findings if finding.kind != "sidecar behind"}  # mail's
 
 
+def _plant(account: Account) -> None:
+    for name in ("h/a", "h/a/b"):
+        account.collections.put_item(account.collections.create(PLAIN, name, {}).id, Href("i"), b"i", ItemFacts("text/plain"))
+
+
 def _undo(account: Account, change: Callable[[Account], None]) -> None:
     collections, calendar = account.collections, calendar_of(account)
     if change is _make:
         collections.delete(collections.find(CALENDAR, "new").id)
     elif change is _describe:
         collections.set_properties(calendar, {"{x}a": None})
+    elif change is _set_dead_properties:
+        collections.set_item_properties(calendar, Href("a"), {"{x}a": None})
+    elif change is _rename:
+        collections.move_collection(collections.find(PLAIN, "h/z").id, "h/a")
+    elif change is _drop_tree:
+        _plant(account)
     elif change is _drop:
         tasks = collections.create(CALENDAR, "tasks", DEFAULT_TASKS).id
         collections.put_item(tasks, Href("b"), b"other", event("2"))
@@ -297,7 +355,12 @@ def test_a_lost_index_is_made_again_from_the_files(root: Path, reopen: Callable[
     account = reopen()
     made = account.collections.create(ADDRESSBOOK, "amis", {"{x}a": "é"})
     facts = event("1", 5, None)._replace(recurs=True, schedule_tag="t", text="Zoé")
-    put = account.collections.put_item(made.id, Href("é.vcf"), DATA, facts)
+    account.collections.put_item(made.id, Href("é.vcf"), DATA, facts)
+    item = account.collections.set_item_properties(made.id, Href("é.vcf"), {"{x}p": "é"})
+    account.collections.create(PLAIN, "h/a", {"{x}n": "1"})
+    account.collections.create(PLAIN, "h/a/b", {})
+    account.collections.move_collection(account.collections.find(PLAIN, "h/a").id, "h/c")
+    used, old_changes = account.quota().used, account.collections.collection_changes(None)
     account.collections.put_item(calendar_of(account), Href("gone"), DATA, event("2"))
     account.collections.delete_item(calendar_of(account), Href("gone"))
     old_token = account.collections.find(ADDRESSBOOK, "amis").sync_token
@@ -307,10 +370,16 @@ def test_a_lost_index_is_made_again_from_the_files(root: Path, reopen: Callable[
     account = reopen()
     found = account.collections.find(ADDRESSBOOK, "amis")
     assert found.properties == made.properties
-    assert len(account.collections.collections()) == 4
-    assert account.collections.read_item(found.id, Href("é.vcf")) == (put.item, DATA)
+    assert found.created == made.created
+    assert account.collections.find(PLAIN, "h/c").properties == {"{x}n": "1"}
+    names = [info.name for info in account.collections.collections()]
+    assert names == ["amis", "calendar", "contacts", "h/c", "h/c/b", "tasks"]
+    assert account.collections.read_item(found.id, Href("é.vcf")) == (item, DATA)
     assert list(account.collections.items(calendar_of(account))) == []
-    assert account.quota().used == len(DATA)
+    assert account.quota().used == used
+    with pytest.raises(InvalidSyncToken):
+        account.collections.collection_changes(old_changes.sync_token)
+    assert account.collections.collection_changes(None).sync_token > old_changes.sync_token
     # Tokens of before are refused, those of now follow one another.
     with pytest.raises(InvalidSyncToken):
         account.collections.changes(found.id, old_token)
@@ -338,6 +407,144 @@ def test_after_a_loss_delivery_may_add_and_the_owner_sees_all(root: Path) -> Non
     }
     assert there == {"a": DATA + b"a", "b": b"newer"}
     store.close()
+
+
+def test_what_lies_below_a_lost_description_stays_reachable(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    for name in ("h/a", "h/a/b", "h/a/b/c"):
+        account.collections.create(PLAIN, name, {})
+    account.close()
+    folder = AccountPaths(root, ANNE).collection_folder(PLAIN)
+    key = KEYS[ANNE].index
+    for directory in folder.iterdir():
+        description = read_description(directory, key)
+        if description is not None and description.name in ("h/a", "h/a/b"):
+            (directory / "collection.json").write_bytes(b"{")
+    _lose_index(root)
+    account = reopen()
+    names = {info.name for info in account.collections.collections(PLAIN)}
+    assert {"h/a", "h/a/b", "h/a/b/c"} < names
+    assert len(names) == 5  # the two that lost theirs are there under their directories' names
+
+
+_VERSION_1 = """
+CREATE TABLE collections (one INTEGER PRIMARY KEY CHECK (one = 1), ready INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE collection (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, dir TEXT NOT NULL UNIQUE, properties TEXT NOT NULL,
+    token INTEGER NOT NULL, floor INTEGER NOT NULL, items INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (kind, name)
+);
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY, collection INTEGER NOT NULL, href TEXT NOT NULL, file TEXT NOT NULL, sealed INTEGER NOT NULL,
+    dek BLOB, etag TEXT NOT NULL, size INTEGER NOT NULL, modified INTEGER NOT NULL, token INTEGER NOT NULL,
+    content_type TEXT NOT NULL, uid TEXT, component TEXT, starts INTEGER NOT NULL, ends INTEGER NOT NULL,
+    recurs INTEGER NOT NULL, schedule_tag TEXT, text TEXT NOT NULL,
+    UNIQUE (collection, href)
+);
+"""
+_AS_BEFORE = """
+INSERT INTO old.collections SELECT one, ready, last FROM main.collections;
+INSERT INTO old.collection SELECT id, kind, name, dir, properties, token, floor, items, complete FROM main.collection;
+INSERT INTO old.item SELECT id, collection, href, file, sealed, dek, etag, size, modified, token, content_type, uid, component,
+    starts, ends, recurs, schedule_tag, text FROM main.item;
+DROP TABLE main.collections; DROP TABLE main.collection; DROP TABLE main.collection_gone; DROP TABLE main.item;
+"""
+
+
+def test_an_index_of_the_first_version_is_brought_forward(root: Path, sealing: bool, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    put = account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    before = account.collections.collections()
+    account.close()
+    paths = AccountPaths(root, ANNE)
+    with closing(AccountDatabase(paths.index_db, KEYS[ANNE].index if sealing else None)) as db, db.write() as connection:
+        # The tables as they were, by way of temporary ones.
+        connection.execute(_VERSION_1.replace("CREATE TABLE ", "CREATE TEMP TABLE "))
+        connection.execute(_AS_BEFORE.replace("old.", "temp."))
+        connection.execute(_VERSION_1.replace("CREATE TABLE ", "CREATE TABLE main."))
+        for table in ("collections", "collection", "item"):
+            connection.execute(f"INSERT INTO main.{table} SELECT * FROM temp.{table}")
+            connection.execute(f"DROP TABLE temp.{table}")
+        connection.execute("UPDATE schema SET version = 1 WHERE part = 'collections'")
+    for description in paths.dav.rglob("collection.json"):
+        _write_as_before(description, KEYS[ANNE].index if sealing else None)
+
+    account = reopen()
+    now = account.collections.collections()
+    assert [replace(info, touched=SyncToken(0), created=0) for info in now] == [
+        replace(info, touched=SyncToken(0), created=0) for info in before
+    ]
+    assert all(info.created > 0 for info in now)
+    changes = account.collections.collection_changes(None)
+    assert list(changes.changed) == list(now)
+    assert account.collections.read_item(calendar_of(account), Href("a")) == (put.item, DATA)
+    account.collections.set_item_properties(calendar_of(account), Href("a"), {"{x}a": "1"})
+    account.collections.delete_item(calendar_of(account), Href("a"))
+    assert [info.name for info in account.collections.collection_changes(changes.sync_token).changed] == ["calendar"]
+    account.close()
+    assert _verified(root, sealing) == set()
+
+
+def _write_as_before(path: Path, key: bytes | None) -> None:
+    data = path.read_bytes()
+    fields = json.loads(data if key is None else open_blob(key, b"collection", data))
+    del fields["created"]
+    data = json.dumps(fields).encode()
+    path.write_bytes(data if key is None else seal_blob(key, b"collection", data))
+
+
+def test_reading_many_tells_damage(root: Path, reopen: Callable[[], Account]) -> None:
+    account = reopen()
+    account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
+    (path,) = files_below(root)
+    for content in (path.read_bytes()[:-1], b"", b"x" * 300):
+        path.write_bytes(content)
+        with pytest.raises(Unavailable):
+            list(account.collections.read_items(calendar_of(account)))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Unavailable):
+        list(account.collections.read_items(calendar_of(account)))
+
+
+@pytest.mark.parametrize("many", [1, 99])
+def test_what_comes_between_file_and_row_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, reopen: Callable[[], Account], many: int
+) -> None:
+    """Another sets a dead property after a PUT has written its file: the PUT begins again, and gives up in the end."""
+    account = reopen()
+    collections, calendar = account.collections, calendar_of(account)
+    collections.put_item(calendar, Href("a"), DATA, event("1"))
+    write, left = write_item, [many]
+
+    def overtaken(*arguments: Any, **named: Any) -> tuple[Path, bytes | None]:
+        written = write(*arguments, **named)
+        if left[0]:
+            left[0] -= 1
+            with monkeypatch.context() as patch:
+                patch.setattr("preau.storage.collections.write_item", write)
+                collections.set_item_properties(calendar, Href("a"), {"{x}n": str(left[0])})
+        return written
+
+    monkeypatch.setattr("preau.storage.collections.write_item", overtaken)
+    if many == 1:
+        assert collections.put_item(calendar, Href("a"), b"new", event("1")).item.properties == {"{x}n": "0"}
+        return
+    with pytest.raises(Unavailable):
+        collections.put_item(calendar, Href("a"), b"new", event("1"))
+    assert collections.read_item(calendar, Href("a"))[1] == DATA
+
+
+def test_forgotten_collections_raise_the_floor(monkeypatch: pytest.MonkeyPatch, reopen: Callable[[], Account]) -> None:
+    monkeypatch.setattr(collections_index, "COLLECTIONS_GONE_KEPT", 2)
+    collections = reopen().collections
+    since = collections.collection_changes(None).sync_token
+    for name in "abcd":
+        collections.delete(collections.create(PLAIN, name, {}).id)
+    with pytest.raises(InvalidSyncToken):
+        collections.collection_changes(since)
+    changes = collections.collection_changes(SyncToken(since + 4))
+    assert [name for _, name in changes.gone] == ["c", "d"]
 
 
 def test_files_that_say_nothing_are_passed_over(root: Path, reopen: Callable[[], Account]) -> None:

@@ -1,6 +1,8 @@
 """What every store must do with collections and items (see store_contract.py)."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -22,10 +24,12 @@ from preau.storage.api import (
     NotFound,
     OverQuota,
     Store,
+    StoreError,
     StoreLimits,
     SyncToken,
     TooLarge,
 )
+from preau.storage.collections_rules import MAX_DEPTH
 from store_contract import ANNE, KEYS, StoreContract
 
 CALENDAR, ADDRESSBOOK, PLAIN = CollectionKind.CALENDAR, CollectionKind.ADDRESSBOOK, CollectionKind.PLAIN
@@ -133,11 +137,191 @@ class CollectionsContract(StoreContract):
             lambda: collections.put_item(other, Href("a"), DATA, event("u")),
             lambda: collections.delete_item(other, Href("a")),
             lambda: collections.changes(other, None),
+            lambda: list(collections.read_items(other)),
+            lambda: collections.set_item_properties(other, Href("a"), {"{x}a": "1"}),
+            lambda: collections.move_collection(other, "again"),
         ]
         for call in calls:
             with pytest.raises(NotFound):
                 call()
         assert collections.create(CALENDAR, "other", {}).id != other
+
+    # -- plain collections nest
+
+    def test_a_plain_name_is_a_path(self, collections: Collections) -> None:
+        home = collections.create(PLAIN, "calendars", {"{x}home": "1"})
+        first = collections.create(PLAIN, "addressbooks/x", {})  # the first below a home needs no row for the home
+        sub = collections.create(PLAIN, "addressbooks/x/é y", {"{x}a": "1"})
+        assert collections.collections(PLAIN) == [first, sub, home]
+        assert collections.find(PLAIN, "addressbooks/x/é y") == sub
+        for name in ("addressbooks/none/z", "addressbooks/x/é y/a/b", "calendars/x/y"):
+            with pytest.raises(NotFound):
+                collections.create(PLAIN, name, {})
+        with pytest.raises(AlreadyExists):
+            collections.create(PLAIN, "addressbooks/x/é y", {})
+        put = collections.put_item(sub.id, Href("a"), DATA, ItemFacts("text/plain"))
+        assert collections.read_item(sub.id, Href("a")) == (put.item, DATA)
+
+    @pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a//b", "a/../b", "a/.", "a/b\n", "a/" + "x" * 501])
+    def test_paths_that_are_none(self, collections: Collections, name: str) -> None:
+        made = collections.create(PLAIN, "a", {})
+        with pytest.raises(InvalidName):
+            collections.create(PLAIN, name, {})
+        with pytest.raises(InvalidName):
+            collections.move_collection(made.id, name)
+        with pytest.raises(NotFound):
+            collections.find(PLAIN, name)
+
+    def test_no_deeper_than_the_limit(self, collections: Collections) -> None:
+        name = "calendars"
+        for _ in range(MAX_DEPTH):
+            name += "/a"
+            collections.create(PLAIN, name, {})
+        with pytest.raises(InvalidName):
+            collections.create(PLAIN, f"{name}/a", {})
+        top = collections.find(PLAIN, "calendars/a")
+        collections.create(PLAIN, "calendars/b", {})
+        before = collections.collections(PLAIN)
+        with pytest.raises(InvalidName):
+            collections.move_collection(top.id, "calendars/b/a")
+        assert collections.collections(PLAIN) == before
+
+    def test_deleting_a_plain_one_takes_all_below(self, account: Account, collections: Collections) -> None:
+        made = [collections.create(PLAIN, name, {}) for name in ("h/a", "h/a/b", "h/a/b/c", "h/a b", "h/ab", "h")]
+        for info in made:
+            collections.put_item(info.id, Href("i"), DATA, ItemFacts("text/plain"))
+        collections.delete(made[0].id)
+        assert [info.name for info in collections.collections(PLAIN)] == ["h", "h/a b", "h/ab"]
+        assert account.quota().used == 3 * len(DATA)
+        with pytest.raises(NotFound):
+            collections.read_item(made[2].id, Href("i"))
+
+    # -- move_collection
+
+    @pytest.mark.parametrize("kind", [CALENDAR, ADDRESSBOOK, PLAIN])
+    def test_a_collection_gets_another_name(self, collections: Collections, kind: CollectionKind) -> None:
+        made = collections.create(kind, "old", {"{x}a": "1"})
+        put = collections.put_item(made.id, Href("a"), DATA, event("1"))
+        moved = collections.move_collection(made.id, "new")
+        token = collections.collection_changes(None).sync_token
+        assert moved == replace(made, name="new", sync_token=put.sync_token, touched=token, items=1)
+        assert collections.find(kind, "new") == moved
+        assert collections.read_item(made.id, Href("a")) == (put.item, DATA)
+        with pytest.raises(NotFound):
+            collections.find(kind, "old")
+        collections.create(kind, "old", {})
+
+    def test_a_plain_one_moves_with_all_below(self, collections: Collections) -> None:
+        made = [collections.create(PLAIN, name, {"{x}n": name}) for name in ("h/a", "h/a/b", "h/a/b/c", "h/ab", "h/x")]
+        collections.put_item(made[2].id, Href("i"), DATA, ItemFacts("text/plain"))
+        collections.move_collection(made[0].id, "h/x/é")
+        assert {info.name: (info.id, info.properties["{x}n"]) for info in collections.collections(PLAIN)} == {
+            "h/ab": (made[3].id, "h/ab"),
+            "h/x": (made[4].id, "h/x"),
+            "h/x/é": (made[0].id, "h/a"),
+            "h/x/é/b": (made[1].id, "h/a/b"),
+            "h/x/é/b/c": (made[2].id, "h/a/b/c"),
+        }
+        assert collections.read_item(made[2].id, Href("i"))[1] == DATA
+
+    def test_moves_that_are_not_made(self, collections: Collections, calendar: CollectionId) -> None:
+        made = {name: collections.create(PLAIN, name, {}).id for name in ("h/a", "h/a/b", "h/c", "h/c/b", "g/b")}
+        cases: list[tuple[CollectionId, str, type[Exception]]] = [
+            (NOWHERE, "x", NotFound),
+            (calendar, "tasks", AlreadyExists),
+            (calendar, "calendar", Forbidden),
+            (calendar, "a/b", InvalidName),
+            (made["h/a"], "h/a", Forbidden),
+            (made["h/a"], "h/a/x", Forbidden),
+            (made["h/a"], "h/c", AlreadyExists),
+            (made["h/a"], "h/none/x", NotFound),
+            (made["h/a"], "g", AlreadyExists),  # g/b is there, though g is not
+        ]
+        before = (collections.collections(), collections.collection_changes(None))
+        for collection, name, error in cases:
+            with pytest.raises(error):
+                collections.move_collection(collection, name)
+        assert (collections.collections(), collections.collection_changes(None)) == before
+
+    def test_a_move_to_a_name_that_is_left_in_the_same_step(self, collections: Collections) -> None:
+        outer, inner = (collections.create(PLAIN, name, {}).id for name in ("h/x", "h/x/x"))
+        since = collections.collection_changes(None).sync_token
+        collections.move_collection(outer, "h")
+        assert {info.name: info.id for info in collections.collections(PLAIN)} == {"h": outer, "h/x": inner}
+        assert list(collections.collection_changes(since).gone) == [(PLAIN, "h/x/x")]
+
+    # -- what changed among the collections
+
+    def test_collection_changes(self, collections: Collections, calendar: CollectionId, other: CollectionId) -> None:
+        everything = collections.collection_changes(None)
+        assert list(everything.changed) == list(collections.collections())
+        assert list(everything.gone) == []
+        nothing = collections.collection_changes(everything.sync_token)
+        assert (list(nothing.changed), list(nothing.gone), nothing.sync_token) == ([], [], everything.sync_token)
+        old = collections.find(CALENDAR, "other")
+        steps: list[tuple[Callable[[], object], list[str], list[str]]] = [
+            (lambda: collections.put_item(calendar, Href("a"), DATA, event("1")), ["calendar"], []),
+            (lambda: collections.set_properties(other, {"{x}a": "1"}), ["other"], []),
+            (
+                lambda: collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=False, move=True),
+                ["calendar", "other"],
+                [],
+            ),
+            (lambda: collections.copy_item(other, Href("b"), other, Href("c"), overwrite=False, move=True), ["other"], []),
+            (lambda: collections.delete_item(other, Href("c")), ["other"], []),
+            (lambda: collections.create(ADDRESSBOOK, "amis", {}), ["amis"], []),
+            (lambda: collections.move_collection(other, "renamed"), ["renamed"], ["other"]),
+            (lambda: collections.delete(other), [], ["renamed"]),
+            (lambda: collections.create(CALENDAR, "other", {}), ["other"], []),
+        ]
+        token = everything.sync_token
+        for step, changed, gone in steps:
+            step()
+            changes = collections.collection_changes(token)
+            assert [info.name for info in changes.changed] == changed
+            assert [name for _, name in changes.gone] == gone
+            assert changes.sync_token > token
+            assert all(token < info.touched <= changes.sync_token for info in changes.changed)
+            token = changes.sync_token
+        # Over all steps: one made again under its name is changed, and not gone.
+        whole = collections.collection_changes(everything.sync_token)
+        assert [info.name for info in whole.changed] == ["amis", "calendar", "other"]
+        assert list(whole.gone) == [(CALENDAR, "renamed")]
+        assert collections.find(CALENDAR, "other").id != old.id
+
+    def test_what_is_refused_changes_no_token(self, collections: Collections, calendar: CollectionId) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        before = collections.collection_changes(None)
+        calls: list[Callable[[], object]] = [
+            lambda: collections.put_item(calendar, Href("b"), DATA, event("1")),
+            lambda: collections.create(CALENDAR, "calendar", {}),
+            lambda: collections.delete(NOWHERE),
+            lambda: collections.set_properties(calendar, {"{x}a": "x" * 1_000_000}),
+            lambda: collections.delete_item(calendar, Href("b")),
+            lambda: collections.move_collection(calendar, "tasks"),
+        ]
+        for call in calls:
+            with pytest.raises(StoreError):
+                call()
+        assert collections.collection_changes(None) == before
+
+    @pytest.mark.parametrize("token", [-1, 0, 99_999, 1 << 62])
+    def test_account_tokens_that_were_never_given(self, collections: Collections, token: int) -> None:
+        with pytest.raises(InvalidSyncToken):
+            collections.collection_changes(SyncToken(token))
+
+    def test_a_collection_tells_its_age_and_size(self, collections: Collections, calendar: CollectionId) -> None:
+        made = collections.create(CALENDAR, "new", {})
+        assert abs(made.created - time.time()) < 60
+        assert made.items == 0
+        for href in ("a", "b"):
+            collections.put_item(calendar, Href(href), DATA, event(href))
+        assert collections.find(CALENDAR, "calendar").items == 2
+        assert collections.set_properties(calendar, {"{x}a": "1"}).items == 2
+        collections.delete_item(calendar, Href("a"))
+        collections.copy_item(calendar, Href("b"), made.id, Href("c"), overwrite=False, move=False)
+        assert [info.items for info in collections.collections(CALENDAR)] == [1, 1, 0]
+        assert collections.find(CALENDAR, "new").created == made.created
 
     # -- items
 
@@ -266,6 +450,107 @@ class CollectionsContract(StoreContract):
             collections.put_item(calendar, Href(href), DATA, facts)
         found = collections.overlapping(calendar, component, start, end)
         assert "".join(item.href for item in found) == expected
+
+    # -- many at once
+
+    def test_items_with_their_bytes(self, collections: Collections, calendar: CollectionId) -> None:
+        puts = {}
+        for href, data in {"b": DATA, "a": b"", "é": b"x" * 300_000, "c": b"y" * 40_000}.items():
+            puts[href] = (collections.put_item(calendar, Href(href), data, event(href)).item, data)
+        collections.set_item_properties(calendar, Href("b"), {"{x}p": "1"})
+        puts["b"] = (collections.read_item(calendar, Href("b"))[0], DATA)
+        assert list(collections.read_items(calendar)) == [puts[href] for href in sorted(puts)]
+        some = [Href("é"), Href("none"), Href("a"), Href("é"), Href("\ud800")]
+        assert list(collections.read_items(calendar, some)) == [puts["a"], puts["é"]]
+        assert list(collections.read_items(calendar, [])) == []
+        with pytest.raises(NotFound):
+            list(collections.read_items(NOWHERE))
+
+    def test_many_items_come_in_batches(self, collections: Collections, calendar: CollectionId) -> None:
+        with ThreadPoolExecutor(8) as pool:  # many share a flush
+            list(pool.map(lambda n: collections.put_item(calendar, Href(f"{n:04}"), b"%d" % n, event(None)), range(501)))
+        assert [data for _, data in collections.read_items(calendar)] == [b"%d" % n for n in range(501)]
+        hrefs = [Href(f"{n:04}") for n in range(600)]
+        assert [item.href for item, _ in collections.read_items(calendar, hrefs)] == hrefs[:501]
+        assert [item.href for item in collections.items(calendar)] == hrefs[:501]
+
+    def test_what_changes_while_many_are_read(self, collections: Collections, calendar: CollectionId) -> None:
+        for href in "abc":
+            collections.put_item(calendar, Href(href), DATA, event(href))
+        reading = collections.read_items(calendar)
+        first = next(reading)
+        collections.put_item(calendar, Href("b"), b"new", event("b"))
+        collections.delete_item(calendar, Href("c"))
+        assert [(item.href, data) for item, data in [first, *reading]] == [("a", DATA), ("b", b"new")]
+
+    # -- dead properties of items
+
+    def test_item_properties_are_set_and_removed_together(self, collections: Collections, calendar: CollectionId) -> None:
+        put = collections.put_item(calendar, Href("a"), DATA, event("1", 5, 6))
+        assert put.item.properties == {}
+        before = (collections.find(CALENDAR, "calendar"), collections.collection_changes(None))
+        item = collections.set_item_properties(calendar, Href("a"), {"{x}a": "<b>é</b>", "{x}b": "", "{x}none": None})
+        assert item == put.item._replace(properties={"{x}a": "<b>é</b>", "{x}b": ""})
+        assert collections.read_item(calendar, Href("a")) == (item, DATA)
+        assert list(collections.items(calendar)) == [item]
+        assert list(collections.changes(calendar, None).changed) == [item]
+        # Neither ETag nor any token tells of it.
+        assert (collections.find(CALENDAR, "calendar"), collections.collection_changes(None)) == before
+        assert collections.set_item_properties(calendar, Href("a"), {"{x}a": None, "{x}b": None}) == put.item
+        with pytest.raises(NotFound):
+            collections.set_item_properties(calendar, Href("none"), {"{x}a": "1"})
+        with pytest.raises(NotFound):
+            collections.set_item_properties(NOWHERE, Href("a"), {"{x}a": "1"})
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            pytest.param({f"{{x}}{number}": "" for number in range(200)}, id="many"),
+            pytest.param({"{x}long": "x" * 100_000}, id="long"),
+            pytest.param({f"{{x}}{number}": "x" * 60_000 for number in range(5)}, id="long together"),
+        ],
+    )
+    def test_item_properties_have_limits(
+        self, collections: Collections, calendar: CollectionId, changes: dict[str, str | None]
+    ) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        item = collections.set_item_properties(calendar, Href("a"), {"{x}a": "1"})
+        with pytest.raises(Forbidden):
+            collections.set_item_properties(calendar, Href("a"), changes)
+        assert collections.read_item(calendar, Href("a")) == (item, DATA)
+
+    @pytest.mark.parametrize("move", [False, True])
+    def test_item_properties_go_with_the_item(
+        self, collections: Collections, calendar: CollectionId, other: CollectionId, move: bool
+    ) -> None:
+        collections.put_item(calendar, Href("a"), DATA, event("1"))
+        collections.put_item(other, Href("b"), b"old", event("2"))
+        collections.set_item_properties(calendar, Href("a"), {"{x}a": "\ud83d\x00"})
+        collections.set_item_properties(other, Href("b"), {"{x}b": "2"})
+        assert collections.put_item(calendar, Href("a"), b"new", event("1")).item.properties == {"{x}a": "\ud83d\x00"}
+        done = collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=True, move=move)
+        assert done.item.properties == {"{x}a": "\ud83d\x00"}
+        assert collections.read_item(other, Href("b")) == (done.item, b"new")
+        collections.delete_item(other, Href("b"))
+        assert collections.put_item(other, Href("b"), DATA, event("2")).item.properties == {}
+
+    def test_item_properties_take_room(self, open_store: Callable[..., Store]) -> None:
+        account = open_store().open_account(ANNE, KEYS[ANNE], quota=1_000)
+        collections, calendar = account.collections, account.collections.find(CALENDAR, "calendar").id
+        collections.put_item(calendar, Href("a"), b"x" * 500, event(None))
+        with pytest.raises(OverQuota):
+            collections.set_item_properties(calendar, Href("a"), {"{x}a": "x" * 600})
+        assert account.quota().used == 500
+        collections.set_item_properties(calendar, Href("a"), {"{x}a": "x" * 300})
+        used = account.quota().used
+        assert 800 < used < 850
+        collections.put_item(calendar, Href("a"), b"x" * 400, event(None))
+        assert account.quota().used == used - 100
+        collections.copy_item(calendar, Href("a"), calendar, Href("b"), overwrite=False, move=True)
+        assert account.quota().used == used - 100
+        collections.delete_item(calendar, Href("b"))
+        assert account.quota().used == 0
+        account.close()
 
     # -- copy and move
 
