@@ -86,6 +86,9 @@ def _put(tmp: Path, path: Path, content: bytes, *, fsync_dir: bool) -> None:
         file.publish(path, fsync_dir=fsync_dir)
     except BaseException:
         file.abort()
+        # It may have its name already when the directory could not be flushed: nobody was told that it is kept.
+        with contextlib.suppress(Unavailable):
+            atomic.unlink(path)
         raise
 
 
