@@ -9,6 +9,7 @@ Takes uvicorn's protocol and its state, not its Server: signals, readiness and r
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -268,6 +269,8 @@ class HttpHost:
             timeout_keep_alive=int(settings.keep_alive_seconds),
         )
         self.config.load()
+        # It warns of each request that is none: strangers send many, and they are answered.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._tls = tls
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
         self._servers: list[asyncio.Server] = []
