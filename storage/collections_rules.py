@@ -24,14 +24,15 @@ MAX_SECOND = 1 << 48
 """Bounds of an item are cut here: nine million years."""
 
 _COMPONENTS = "{urn:ietf:params:xml:ns:caldav}supported-calendar-component-set"
+_NAME = "{DAV:}displayname"
 _COMPONENT = '<comp xmlns="urn:ietf:params:xml:ns:caldav" name="{}"/>'
 
 DEFAULT_COLLECTIONS: tuple[tuple[CollectionKind, str, Mapping[str, str]], ...] = (
-    (CollectionKind.CALENDAR, "calendar", {_COMPONENTS: _COMPONENT.format("VEVENT")}),
-    (CollectionKind.CALENDAR, "tasks", {_COMPONENTS: _COMPONENT.format("VTODO")}),
-    (CollectionKind.ADDRESSBOOK, "contacts", {}),
+    (CollectionKind.CALENDAR, "calendar", {_COMPONENTS: _COMPONENT.format("VEVENT"), _NAME: "Agenda"}),
+    (CollectionKind.CALENDAR, "tasks", {_COMPONENTS: _COMPONENT.format("VTODO"), _NAME: "Tâches"}),
+    (CollectionKind.ADDRESSBOOK, "contacts", {_NAME: "Contacts"}),
 )
-"""What an account has from its first use."""
+"""What an account has from its first use. Clients show the name; it is the user's to change."""
 
 
 def check_segment(name: str) -> None:

@@ -340,9 +340,10 @@ def _undo(account: Account, change: Callable[[Account], None]) -> None:
 
 
 DEFAULT_TASKS = {
+    "{DAV:}displayname": "Tâches",
     "{urn:ietf:params:xml:ns:caldav}supported-calendar-component-set": (
         '<comp xmlns="urn:ietf:params:xml:ns:caldav" name="VTODO"/>'
-    )
+    ),
 }
 
 
