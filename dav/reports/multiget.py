@@ -3,14 +3,15 @@
 Owns the order of the answer, which is that of the hrefs, and their number. An href that names nothing here is told 404.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from xml.etree.ElementTree import Element
 
-from ...storage.api import Href, StoreError
+from ...storage.api import CollectionId, Collections, Href, Item, NotFound, StoreError
 from .. import xml
 from ..errors import DavError, dav, forbidden
 from ..plugin import Context
 from ..values import Collection, ItemResource, PropertyRequest, Resource, Response
+from ..xml import quote
 
 _HREF = dav("href")
 BATCH = 100
@@ -42,17 +43,12 @@ async def multiget(
         names = [context.item_href(collection, href) for href in given]
         wanted = list(dict.fromkeys(name for name in names if name is not None))
         told: dict[Href, str] = {}
-        try:
-            if rendering.needs_data:
-                for item, data in collections.read_items(id_, wanted):
-                    told[item.href] = render(item, data)
-                    await context.pause()
-            else:
-                told = {item.href: render(item, None) for item in collections.items(id_, wanted)}
-        except StoreError as error:
-            if not error.temporary:
-                raise
-            raise DavError(503, headers=(("Retry-After", "30"),)) from error
+        if rendering.needs_data:
+            for item, data in _read(collections, id_, wanted):
+                told[item.href] = _damaged(collection, item) if data is None else render(item, data)
+                await context.pause()
+        else:
+            told = {item.href: render(item, None) for item in collections.items(id_, wanted)}
         yield "".join(
             [
                 told[name] if name is not None and name in told else xml.status_response(xml.escape(href), 404)
@@ -60,6 +56,27 @@ async def multiget(
             ]
         )
         await context.pause()
+
+
+def _read(collections: Collections, id_: CollectionId, wanted: Sequence[Href]) -> Iterator[tuple[Item, bytes | None]]:
+    """Items with their octets; None for one that cannot be read, which must not keep the others from the client."""
+    try:
+        yield from list(collections.read_items(id_, wanted))
+        return
+    except StoreError:
+        pass
+    for item in collections.items(id_, wanted):
+        try:
+            yield collections.read_item(id_, item.href)
+        except NotFound:
+            continue
+        except StoreError:
+            yield item, None
+
+
+def _damaged(collection: Collection, item: Item) -> str:
+    """No 404: a client would throw its copy away, which may be the last one."""
+    return xml.status_response(collection.path + quote(item.href), 500)
 
 
 async def _anywhere(context: Context, asked: PropertyRequest, hrefs: Sequence[str]) -> AsyncIterator[str]:

@@ -1,8 +1,12 @@
 """sync-collection, multiget, expand-property and the reports on principals."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 
 from dav_world import ANA, DAV, NAMESPACES, Answer, World
+from preau.storage.api import CollectionId, Collections, Href, Item, Unavailable
 
 HOME = f"/dav/calendars/{ANA}/"
 CALENDAR = f"{HOME}calendar/"
@@ -175,3 +179,23 @@ def test_principal_match(world: World) -> None:
     assert list(world.report("/dav/principals/", body).responses()) == [PRINCIPAL]
     body = f"<D:principal-match {NAMESPACES}><D:principal-property><D:owner/></D:principal-property></D:principal-match>"
     assert CALENDAR in world.report(HOME, body).responses()
+
+
+def test_one_damaged_item_does_not_keep_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(world, "a")
+    put(world, "b")
+    with closing(world.account) as account:
+        read = type(account.collections).read_item
+
+        def broken(self: Collections, collection: CollectionId, href: Href) -> tuple[Item, bytes]:
+            if href == "a":
+                raise Unavailable("damaged")
+            return read(self, collection, href)
+
+        def broken_all(self: Collections, collection: CollectionId, hrefs: object = None) -> Iterator[tuple[Item, bytes]]:
+            raise Unavailable("damaged")
+
+        monkeypatch.setattr(type(account.collections), "read_item", broken)
+        monkeypatch.setattr(type(account.collections), "read_items", broken_all)
+        answer = multiget(world, CALENDAR, [f"{CALENDAR}a", f"{CALENDAR}b", f"{CALENDAR}c"])
+    assert answer.statuses() == {f"{CALENDAR}a": "500", f"{CALENDAR}b": "", f"{CALENDAR}c": "404"}
