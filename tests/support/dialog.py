@@ -20,7 +20,7 @@ greeting as an `S:` line.
 
 In lines, `{any}` stands for anything, `{number}` for digits, `{words A B}` for text that has these words,
 `{name:any}` and `{name:number}` keep what they stand for: `{name}` in later lines, C: ones too. `{user}` and `{password}`
-are given by who runs it; `{crlf}` is a line end within a C: line.
+are given by who runs it, and `{plain}` is both as SASL PLAIN has them; `{crlf}` is a line end within a C: line.
 
 What a server may freely choose is made one before it is compared: literals become quoted strings (CRLF shown as `\r\n`),
 flags in parentheses are sorted and `\Recent` is dropped, and so are
@@ -31,6 +31,7 @@ import re
 import socket
 import ssl
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,7 +232,8 @@ class Run:
         self._dialog = dialog
         self._connect = connect
         self._tls = tls
-        self._kept = {**kept, "crlf": "\r\n"}
+        plain = b64encode("\0{user}\0{password}".format_map(kept).encode()).decode("ascii")
+        self._kept = {**kept, "plain": plain, "crlf": "\r\n"}
         self._peers: dict[int, Peer] = {}
         self._held: dict[int, str] = {}  # a response read that an optional line did not want
         self._log: list[str] = []
