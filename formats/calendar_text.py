@@ -1,20 +1,152 @@
-"""Calendar objects written otherwise: expanded, or with few overrides (RFC 4791 sections 9.6.5 and 9.6.6)."""
+"""Calendar objects written otherwise: expanded, or with few overrides (RFC 4791 sections 9.6.5 and 9.6.6).
+
+Owns what a component looks like as one instance: times in UTC (dates stay dates), RECURRENCE-ID, no rules, no zones; every
+other line as its writer left it. Never decides which instances there are.
+"""
 
 from datetime import tzinfo
+from typing import NamedTuple
 
+from .calendar_times import Times, moment_of, spans_without_start, times_of, zone_of
+from .calendar_values import DAY, parse_duration, parse_moment, render_date, render_utc, utc_of, wall_of
+from .content_lines import Component, Line, fold, render, split_list
 from .icalendar import CalendarObject
-from .recurrence import DEFAULT_LIMITS, RecurrenceLimits
+from .recurrence import DEFAULT_LIMITS, Instance, RecurrenceLimits, instances
+from .timezones import Zones
+
+_RULES = frozenset({"RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"})
+_TIMES = frozenset({"DTSTART", "DTEND", "DUE", "DURATION"})
 
 
 def expand(
     obj: CalendarObject, start: int, end: int, *, default_zone: tzinfo, limits: RecurrenceLimits = DEFAULT_LIMITS
 ) -> bytes:
-    """One component an instance in [start, end), times in UTC, no recurrence properties, no VTIMEZONE."""
-    raise NotImplementedError
+    """One component an instance in [start, end), in UTC, without recurrence properties and VTIMEZONE; TooManyInstances.
+
+    Floating times are told in `default_zone`. Instances of a series all have a RECURRENCE-ID, the first too.
+    """
+    zones = Zones(obj.zones, default_zone)
+    forms: dict[int, _Form] = {}
+    pieces = ["BEGIN:VCALENDAR\r\n", *(_text(line) for line in obj.calendar.lines)]
+    for instance in instances(obj, start, end, default_zone=default_zone, limits=limits):
+        form = forms.get(id(instance.component))
+        if form is None:
+            form = forms[id(instance.component)] = _form(instance.component, zones)
+        pieces.append(form.render(instance, default_zone))
+    pieces.append("END:VCALENDAR\r\n")
+    return "".join(pieces).encode()
 
 
-def limit_recurrence_set(
-    obj: CalendarObject, start: int, end: int, *, default_zone: tzinfo, limits: RecurrenceLimits = DEFAULT_LIMITS
-) -> bytes:
-    """The object with only those overrides that are, or would have been, in [start, end)."""
-    raise NotImplementedError
+class _Form(NamedTuple):
+    """A component with the places open that differ between its instances."""
+
+    head: str
+    tail: str
+    start: str | None
+    end: str | None
+    end_days: int | None
+    duration: int | None
+
+    def render(self, instance: Instance, floating: tzinfo) -> str:
+        """The text of this instance."""
+        day = wall_of(instance.start, floating) if instance.all_day else 0
+        pieces = [self.head]
+        if self.start is not None:
+            pieces.append(_time(self.start, day if instance.all_day else instance.start, by_day=instance.all_day))
+        if self.end is not None:
+            by_day = self.end_days is not None
+            end = day + (self.end_days or 0) * DAY if by_day else instance.end
+            pieces.append(_time(self.end, end, by_day=by_day))
+        elif self.duration is not None and instance.end - instance.start != self.duration:
+            pieces.append(f"DURATION:PT{max(0, instance.end - instance.start)}S\r\n")
+        if instance.original is not None:
+            pieces.append(_time("RECURRENCE-ID", instance.original, by_day=instance.by_day))
+        pieces.append(self.tail)
+        return "".join(pieces)
+
+
+def _time(head: str, value: int, *, by_day: bool) -> str:
+    return f"{head};VALUE=DATE:{render_date(value)}\r\n" if by_day else f"{head}:{render_utc(value)}\r\n"
+
+
+def _form(component: Component, zones: Zones) -> _Form:
+    """What all instances of a component share."""
+    start_line = component.line("DTSTART")
+    start = moment_of(start_line, zones)
+    end_line = component.line("DTEND") or component.line("DUE")
+    end = moment_of(end_line, zones, None if start is None else start[1])
+    duration_line = component.line("DURATION")
+    duration = None if duration_line is None else parse_duration(duration_line.value)
+    # A DURATION with days is kept where its days have 24 hours; in UTC the others no longer say the same.
+    keeps_duration = duration is None or not duration.days or start is None or start[0].form == "date"
+    left_out = _RULES | ({"DTSTART"} if start else set()) | ({end_line.name} if end and end_line else set())
+    left_out = left_out if keeps_duration else left_out | {"DURATION"}
+    lines = [_told(line, zones) for line in component.lines if line.name not in left_out]
+    inner = "".join(render(_inner(each, zones)) for each in component.components)
+    end_days = None
+    if end is not None and end[0].form == "date":
+        base = start[0].wall if start is not None and start[0].form == "date" else end[0].wall
+        end_days = (end[0].wall - base) // DAY
+    return _Form(
+        head=f"BEGIN:{component.name}\r\n" + "".join(_text(line) for line in lines),
+        tail=f"{inner}END:{component.name}\r\n",
+        start="DTSTART" if start else None,
+        end=end_line.name if end and end_line else None,
+        end_days=end_days,
+        duration=None if keeps_duration else -1,
+    )
+
+
+def _text(line: Line) -> str:
+    text = line.raw or render(Component("X", [line]))[len("BEGIN:X\r\n") : -len("END:X\r\n")]
+    return fold(text.replace("\r\n ", "").removesuffix("\r\n"))
+
+
+def _inner(component: Component, zones: Zones) -> Component:
+    return Component(
+        component.name, [_told(line, zones) for line in component.lines], [_inner(each, zones) for each in component.components]
+    )
+
+
+def _told(line: Line, zones: Zones) -> Line:
+    """A line that names a zone, in UTC; any other as it is."""
+    if line.parameter("TZID") is None:
+        return line
+    values = []
+    for text in split_list(line.value):
+        begin, slash, end = text.partition("/")
+        moment = parse_moment(begin)
+        if moment is None or moment.form == "date":
+            return line._replace(parameters=tuple(each for each in line.parameters if each.name != "TZID"), raw="")
+        told = render_utc(utc_of(moment.wall, zone_of(moment, line, zones)))
+        second = parse_moment(end) if slash else None
+        if second is not None:
+            end = render_utc(utc_of(second.wall, zone_of(second, line, zones)))
+        values.append(told + slash + end)
+    parameters = tuple(each for each in line.parameters if each.name != "TZID")
+    return Line(line.name, ",".join(values), parameters, line.group)
+
+
+def limit_recurrence_set(obj: CalendarObject, start: int, end: int, *, default_zone: tzinfo) -> bytes:
+    """The object with only those overrides that are, or would have been, in [start, end); THISANDFUTURE ones of before stay."""
+    zones = Zones(obj.zones, default_zone)
+    master = None if obj.master is None else times_of(obj.master, zones)
+    gone = {id(one) for one in obj.overrides if not _stays(one, master, start, end, zones)}
+    kept = [component for component in obj.calendar.components if id(component) not in gone]
+    return render(Component(obj.calendar.name, obj.calendar.lines, kept)).encode()
+
+
+def _stays(override: Component, master: Times | None, start: int, end: int, zones: Zones) -> bool:
+    line = override.line("RECURRENCE-ID")
+    own = times_of(override, zones, start_line=line)
+    spans = [own.span(own.wall)] if own is not None else spans_without_start(override, zones)
+    if any(span.first < end and span.last > start for span in spans):
+        return True
+    original = moment_of(line, zones, None if master is None else master.zone)
+    if line is None or original is None:
+        return True
+    at = utc_of(original[0].wall, original[1])
+    if at < end and (line.parameter("RANGE") or "").upper() == "THISANDFUTURE":
+        return True
+    length = master.length if master is not None else own.length if own is not None else 0
+    return at < end and at + max(1, length) > start
