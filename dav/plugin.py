@@ -32,11 +32,13 @@ class LiveProperty(Generic[R]):
     check: how PROPPATCH, MKCOL and MKCALENDAR may set it on a collection: gives the inner XML to be kept (`xml.store`
         for as it came) or raises DavError with the status and condition of this property; the value is then found in
         `collection.info.properties`. None: protected (RFC 3744 section 5, 403 cannot-modify-protected-property).
+    at_creation: `check` counts when the collection is made, later the property is protected.
     """
 
     value: Callable[["Context", R], str | None]
     in_allprop: bool = False
     check: Callable[[Element], str] | None = None
+    at_creation: bool = False
 
 
 ItemRenderer = Callable[[Item, bytes | None], str]

@@ -24,14 +24,14 @@ class Updates:
         self.values: dict[Name, str | None] = {}
         self.failures: dict[Name, DavError] = {}
 
-    def set(self, table: Table, given: Element) -> None:
-        """Judge one property that is to be set."""
+    def set(self, table: Table, given: Element, *, initial: bool = False) -> None:
+        """Judge one property that is to be set; `initial`: of a collection that is being made."""
         name = given.tag
         live = table.get(name)
         try:
             if live is None:
                 self.values[name] = xml.store(given)
-            elif live.check is None:
+            elif live.check is None or (live.at_creation and not initial):
                 raise DavError(403, PROTECTED)
             else:
                 self.values[name] = live.check(given)
@@ -41,7 +41,7 @@ class Updates:
     def remove(self, table: Table, name: Name) -> None:
         """Judge one that is to be removed; one that is not there is removed well."""
         live = table.get(name)
-        if live is not None and live.check is None:
+        if live is not None and (live.check is None or live.at_creation):
             self.failures[name] = DavError(403, PROTECTED)
         else:
             self.values[name] = None
@@ -88,7 +88,7 @@ def read_initial(root: Element, table: Table) -> Updates:
         if action != "set":
             raise bad_request("DAV:remove")
         if given.tag != RESOURCETYPE:
-            updates.set(table, given)
+            updates.set(table, given, initial=True)
     return updates
 
 
