@@ -1,1 +1,1 @@
-"""CalDAV as a plugin of dav (floor 5). Nothing is served from here yet."""
+"""CalDAV as a plugin of dav (floor 5): calendars, their queries, free time."""

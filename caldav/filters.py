@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 from xml.etree.ElementTree import Element
 
+from ..dav.collations import COLLATIONS
 from ..dav.errors import DavError
 from ..dav.xml import CALDAV, text_of
 from ..formats.calendar_values import parse_moment
-
-COLLATIONS = ("i;ascii-casemap", "i;octet", "i;unicode-casemap")
-"""Ways to compare text (RFC 4791 section 7.5)."""
 
 _MOST_FILTERS = 100
 _LONGEST_TEXT = 1_000

@@ -58,6 +58,8 @@ class FreeBusy:
                 *store.overlapping(collection.info.id, "VFREEBUSY", span.start, span.end),
             ]
             for _, obj, _ in self._objects.read(context.account, collection.info.id, found):
+                if obj is None:
+                    continue  # it cannot be read: nothing is known of it
                 try:
                     periods += busy_periods(obj, span.start, span.end, zone)
                 except TooManyInstances:

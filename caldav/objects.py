@@ -12,12 +12,13 @@ from datetime import tzinfo
 from itertools import islice
 from weakref import WeakKeyDictionary
 
+from ..dav.reports.multiget import read_each
 from ..formats.calendar_times import times_of
 from ..formats.calendar_values import parse_moment, utc_of
 from ..formats.icalendar import CalendarObject, InvalidCalendar, read_calendar_object
 from ..formats.recurrence import instances
 from ..formats.timezones import Zones
-from ..storage.api import Account, CollectionId, Item
+from ..storage.api import Account, CollectionId, Href, Item
 from .filters import TimeRange
 
 _BATCH = 200
@@ -33,8 +34,11 @@ class Objects:
 
     def read(
         self, account: Account, collection: CollectionId, items: Sequence[Item]
-    ) -> Iterator[tuple[Item, CalendarObject, bytes | None]]:
-        """(item, object, octets where they were read), a batch at a time as it is drawn. What is gone by then is left out."""
+    ) -> Iterator[tuple[Item, CalendarObject | None, bytes | None]]:
+        """(item, object, octets where they were read), a batch at a time as it is drawn; what is gone by then is left out.
+
+        No object: the item is there and cannot be read.
+        """
         known = self._known.setdefault(account, OrderedDict())
         waiting = iter(items)
         while batch := list(islice(waiting, _BATCH)):
@@ -54,10 +58,13 @@ class Objects:
         self,
         account: Account,
         collection: CollectionId,
-        hrefs: Sequence[str],
+        hrefs: Sequence[Href],
         known: "OrderedDict[tuple[int, str], tuple[str, CalendarObject]]",
-    ) -> Iterator[tuple[Item, CalendarObject, bytes]]:
-        for item, data in account.collections.read_items(collection, hrefs):  # type: ignore[arg-type]  # Href is str
+    ) -> Iterator[tuple[Item, CalendarObject | None, bytes | None]]:
+        for item, data in read_each(account.collections, collection, hrefs):
+            if data is None:
+                yield item, None, None
+                continue
             try:
                 obj = read_calendar_object(data)
             except InvalidCalendar:

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from ..auth.api import Service
 from ..dav import xml
+from ..dav.collations import COLLATIONS
 from ..dav.errors import DavError, bad_request, forbidden
 from ..dav.plugin import Context, DataRenderer, LiveProperty, MethodHandler, ReportHandler
 from ..dav.reports.multiget import handle_multiget
@@ -30,7 +31,7 @@ from .facts import (
     render_components,
     zone_of,
 )
-from .filters import COLLATIONS, caldav
+from .filters import caldav
 from .free_busy import FreeBusy
 from .objects import Objects
 from .search import LIMITS, Search, too_many
@@ -73,6 +74,10 @@ class Calendars:
     def check_collection(self, properties: Mapping[str, str]) -> Mapping[str, str]:
         """See Plugin."""
         return properties
+
+    def representation(self, item: Item, data: bytes, accept: str) -> tuple[str, bytes]:
+        """See Plugin."""
+        return item.facts.content_type, data
 
     def data_renderer(self, context: Context, collection: Collection, asked: Element) -> DataRenderer:
         """See Plugin."""

@@ -4,11 +4,11 @@ A component matches when one of its name satisfies all that the filter asks of i
 very component tells (the master's, or an override's), properties of its own lines. Pure.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from ..dav.collations import fold_text
 from ..formats.calendar_alarms import reach
 from ..formats.calendar_times import moment_of
 from ..formats.calendar_values import DAY, utc_of
@@ -141,15 +141,6 @@ def parameter_matches(asked: ParameterFilter, line: Line) -> bool:
 def text_matches(asked: TextMatch, value: str) -> bool:
     """Whether a text holds another (section 9.7.5), or does not where it is negated."""
     return (fold_text(asked.text, asked.collation) in fold_text(value, asked.collation)) is not asked.negated
-
-
-def fold_text(text: str, collation: str) -> str:
-    """A text as a collation compares it: RFC 4790 section 9.2 (ASCII letters alone), RFC 5051, or as it is."""
-    if collation == "i;octet":
-        return text
-    if collation == "i;ascii-casemap":
-        return text.lower() if text.isascii() else "".join([char.lower() if char.isascii() else char for char in text])
-    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
 
 
 def only_range(asked: ComponentFilter) -> tuple[str, TimeRange] | None:

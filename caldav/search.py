@@ -6,8 +6,10 @@ from datetime import tzinfo
 from xml.etree.ElementTree import Element
 
 from ..dav.errors import DavError, dav, forbidden
-from ..dav.plugin import INFINITY, Context, Rendering
-from ..dav.values import Collection, Home, ItemResource, PropertyRequest, Resource, Response
+from ..dav.plugin import Context, Rendering
+from ..dav.reports.multiget import damaged, read_each
+from ..dav.reports.targets import collections_asked
+from ..dav.values import Collection, ItemResource, PropertyRequest, Resource, Response
 from ..dav.xml import status_response, text_of
 from ..formats.recurrence import RecurrenceLimits, TooManyInstances
 from ..formats.timezones import known_zone, read_calendar_timezone
@@ -41,18 +43,7 @@ def asked_zone(root: Element) -> tzinfo | None:
 
 def calendars_of(context: Context, resource: Resource) -> list[Collection]:
     """The calendars that a report at this depth is asked of. Raise DavError supported-report."""
-    match resource:
-        case Collection(info=info) if info.kind is CollectionKind.CALENDAR:
-            # Depth 0 is the collection alone, which is no calendar object; who sends none means what is in it.
-            return [] if context.depth == 0 else [resource]
-        case Home(name="calendars"):
-            if context.depth != INFINITY:
-                return []
-            infos = context.account.collections.collections(CollectionKind.CALENDAR)
-            found = [context.resolve(f"{resource.path}{info.name}/") for info in infos if info.name.isalnum()]
-            return [one for one in found if isinstance(one, Collection)]
-        case _:
-            raise forbidden(dav("supported-report"))
+    return collections_asked(context, resource, CollectionKind.CALENDAR, "calendars")
 
 
 class Search:
@@ -136,6 +127,9 @@ class Search:
         """Those of `items` that match, once they are read."""
         waiting: list[Item] = []
         for item, obj, data in self._objects.read(context.account, collection.info.id, items):
+            if obj is None:
+                yield damaged(collection, item)
+                continue
             try:
                 found = matches(query, obj)
             except TooManyInstances:
@@ -156,8 +150,8 @@ async def _tell(context: Context, collection: Collection, rendering: Rendering, 
     for begin in range(0, len(items), 200):
         batch = items[begin : begin + 200]
         if rendering.needs_data:
-            read = context.account.collections.read_items(collection.info.id, [item.href for item in batch])
-            yield "".join([rendering.render(item, data) for item, data in read])
+            read = read_each(context.account.collections, collection.info.id, [item.href for item in batch])
+            yield "".join([damaged(collection, item) if data is None else rendering.render(item, data) for item, data in read])
         else:
             yield "".join([rendering.render(item, None) for item in batch])
         await context.pause()

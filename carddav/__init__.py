@@ -1,1 +1,1 @@
-"""CardDAV as a plugin of dav (floor 5). Nothing is served from here yet."""
+"""CardDAV as a plugin of dav (floor 5): address books, their queries, cards in both versions."""

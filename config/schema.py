@@ -36,6 +36,8 @@ class ListenSection:
     lmtp: tuple[str, ...] = key((), "LMTP over TCP, beside the socket RUN/delivery.sock", form=Form.LISTEN)
     imap: tuple[str, ...] = key(("0.0.0.0:143",), "IMAP with STARTTLS", form=Form.LISTEN)
     imaps: tuple[str, ...] = key(("0.0.0.0:993",), "IMAP over TLS", form=Form.LISTEN)
+    https: tuple[str, ...] = key(("0.0.0.0:443",), "calendars and contacts over TLS (CalDAV, CardDAV)", form=Form.LISTEN)
+    http: tuple[str, ...] = key(("0.0.0.0:80",), "leads to https; serves nothing itself", form=Form.LISTEN)
     plaintext: bool = key(False, "take passwords without TLS on loopback addresses: for benchmarks and TLS proxies")
 
 
@@ -163,6 +165,34 @@ class ImapSection:
     list_patterns: int = key(50, "patterns of one LIST", minimum=1)
     search_pieces: int = key(2_000, "messages of one step of a text search", minimum=1)
     write_high: int = key(1_048_576, "waiting for a slow client before its command stops", unit=Unit.OCTETS, minimum=65_536)
+
+
+@dataclass(frozen=True, slots=True)
+class DavSection:
+    """The role dav: calendars and contacts."""
+
+    workers: int = key(0, "processes; 0: one a core", maximum=256)
+    xml_size: int = key(1_048_576, "body of a request that asks for or sets properties", unit=Unit.OCTETS, minimum=65_536)
+    report_size: int = key(4_194_304, "body of a report: a multiget names many items", unit=Unit.OCTETS, minimum=65_536)
+    hrefs: int = key(20_000, "items that one multiget may name", minimum=100)
+    request_line: int = key(8_192, "request line", unit=Unit.OCTETS, minimum=1_024)
+    header_size: int = key(32_768, "all headers of a request", unit=Unit.OCTETS, minimum=4_096)
+    headers: int = key(100, "headers of a request", minimum=20)
+    first_byte_seconds: float = key(30.0, "from connect to the first octet", unit=Unit.SECONDS, minimum=1)
+    headers_seconds: float = key(20.0, "receiving the headers", unit=Unit.SECONDS, minimum=1)
+    body_seconds: float = key(300.0, "receiving a body", unit=Unit.SECONDS, minimum=1)
+    body_idle_seconds: float = key(30.0, "between two pieces of a body", unit=Unit.SECONDS, minimum=1)
+    keep_alive_seconds: float = key(120.0, "a connection is kept for the next request", unit=Unit.SECONDS, minimum=1)
+    stalled_seconds: float = key(120.0, "a client that takes none of what it asked for", unit=Unit.SECONDS, minimum=1)
+    handshake_seconds: float = key(30.0, "TLS handshake", unit=Unit.SECONDS, minimum=1)
+    connections: int = key(5_000, "connections of a worker", minimum=1)
+    connections_per_address: int = key(100, "connections of an address that have not signed in", minimum=1)
+    requests: int = key(64, "requests of an account at once", minimum=1)
+    session_seconds: float = key(300.0, "a sign-in is remembered after its last request", unit=Unit.SECONDS, minimum=1)
+    sessions: int = key(10_000, "sign-ins remembered at once", minimum=1)
+    sync_limit: int = key(5_000, "changes told in one answer of sync-collection", minimum=100)
+    threads: int = key(4, "threads of a worker that wait for the disk", minimum=1, maximum=64)
+    failed_logins: int = key(5, "failed logins of a connection, then it is closed", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +359,7 @@ class Settings:
     limits: LimitsSection
     policy: PolicySection
     imap: ImapSection
+    dav: DavSection
     delivery: DeliverySection
     smtp: SmtpSection
     queue: QueueSection

@@ -200,6 +200,10 @@ class Plugin(Protocol):
         """Properties of a collection to be made, each through its `check` already, with defaults put in. Raise DavError."""
         ...
 
+    def representation(self, item: Item, data: bytes, accept: str) -> tuple[str, bytes]:
+        """(Content-Type, octets) that GET answers to this Accept header; the octets as they were put unless it wants others."""
+        ...
+
     def data_renderer(self, context: Context, collection: Collection, asked: Element) -> DataRenderer:
         """How to write `data_property` as the element `asked` wants it; parsed once for many items. Raise DavError."""
         ...

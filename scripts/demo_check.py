@@ -3,7 +3,7 @@
 swaks hands mail over by LMTP; swaks and msmtp submit over TLS with an app password and an attachment; it arrives, is answered,
 and is pushed to a client that idles; a wrong address is refused or comes back in both languages; nobody sends as another.
 curl and mbsync read mail over TLS with the demo's CA; mbsync carries flags both ways; a main password opens nothing where
-there is a second factor; a revoked session ends.
+there is a second factor; a revoked session ends. curl, vdirsyncer and khal find calendars and contacts and keep them the same.
 """
 
 import subprocess
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import demo_dav
 import demo_send
 from demo_client import Check, Failed, Imap, Skipped, expect, run
 
@@ -172,6 +173,8 @@ CHECKS: list[Callable[[Check], None]] = [
     read_by_curl,
     sync_by_mbsync,
     push_while_idle,
+    demo_dav.found_by_a_phone,
+    demo_dav.two_devices,
     second_factor,
     lock_ends_sessions,
     store_and_traces,

@@ -166,7 +166,9 @@ Thunderbird > Nouveau compte > Messagerie existante > Configuration manuelle :
     (ou port {ports["imap"]} avec STARTTLS)
     Serveur sortant   SMTP   localhost   port {ports["submissions"]}   SSL/TLS   Mot de passe normal
     (ou port {ports["submission"]} avec STARTTLS)
-    Identifiant = adresse complète, pour les deux. Mot de passe = mot de passe d'application :
+    Agendas et contacts :   https://localhost:{ports["https"]}/
+      (Thunderbird : Agenda > Nouvel agenda > Sur le réseau ; DAVx5, iPhone : « autre compte CalDAV / CardDAV »)
+    Identifiant = adresse complète, pour tous. Mot de passe = mot de passe d'application :
 {people}
 Faire confiance au certificat (autorité privée, limitée à {DOMAIN} et à localhost) : {demo.ca}
     Thunderbird : Paramètres > Vie privée et sécurité > Gérer les certificats > Autorités > Importer, cocher
@@ -190,7 +192,9 @@ Thunderbird > New account > Existing mail > Manual configuration:
     Incoming   IMAP   localhost   port {ports["imaps"]}   SSL/TLS   Normal password      (or port {ports["imap"]} with STARTTLS)
     Outgoing   SMTP   localhost   port {ports["submissions"]}   SSL/TLS   Normal password
     (or port {ports["submission"]} with STARTTLS)
-    User name = the whole address, for both. Password = app password, as in the table above.
+    Calendars and contacts:   https://localhost:{ports["https"]}/
+      (Thunderbird: Calendar > New Calendar > On the Network; DAVx5, iPhone: "other CalDAV / CardDAV account")
+    User name = the whole address, for all. Password = app password, as in the table above.
 Trust the certificate (a private authority that can vouch for {DOMAIN} and localhost alone): {demo.ca}
     Thunderbird: Settings > Privacy & Security > Manage Certificates > Authorities > Import, tick "identify websites".
       Automatic set-up asks port 443 only: choose "manual".

@@ -154,7 +154,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     from .certificates import expires, now_utc
 
     listen = settings.listen
-    if not any((listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions)):
+    if not any((listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions, listen.https)):
         return
     try:
         ServerTls(settings.tls.certificate, settings.tls.private_key)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logger("suite")
 
-ROLES = ("imap", "delivery", "smtp", "queue")
+ROLES = ("imap", "dav", "delivery", "smtp", "queue")
 """Roles that ask auth and keys."""
 
 
@@ -42,6 +42,7 @@ def make_role(settings: Settings, name: str) -> Iterator[Role]:
         "queue": make_queue,
         "smtp": make_smtp,
         "imap": make_imap,
+        "dav": make_dav,
     }
     try:
         with makers[name](settings) as role:
@@ -220,6 +221,26 @@ def make_imap(settings: Settings) -> Iterator[Role]:
         authenticator = SocketAuthenticator(layout.auth_socket("imap"))
         keys = SocketKeyHolder(layout.keys_socket("imap"))
         server = ImapServer(imap_settings(settings), store, authenticator, keys, tls=tls, bus=bus, version=__version__)
+        yield WithClients(server, authenticator, keys)
+
+
+@contextlib.contextmanager
+def make_dav(settings: Settings) -> Iterator[Role]:
+    """The role dav: one worker, with calendars and address books."""
+    from ..auth.client import SocketAuthenticator, SocketKeyHolder
+    from ..caldav.plugin import Calendars
+    from ..carddav.plugin import AddressBooks
+    from ..dav.server import DavServer
+    from .values import dav_settings
+    from .with_clients import WithClients
+
+    layout = layout_of(settings)
+    tls = make_tls(settings, "dav")
+    with make_bus(settings, "dav") as bus, make_store(settings, bus) as store:
+        authenticator = SocketAuthenticator(layout.auth_socket("dav"))
+        keys = SocketKeyHolder(layout.keys_socket("dav"))
+        plugins = (Calendars(), AddressBooks())
+        server = DavServer(dav_settings(settings), plugins, store, authenticator, keys, tls=tls, bus=bus)
         yield WithClients(server, authenticator, keys)
 
 

@@ -34,7 +34,16 @@ OFFSETS: Mapping[str, int] = {
     "http": 80,
 }
 _STANDARD: Mapping[str, int] = {**OFFSETS, "sieve": 4190}
-BUILT = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")  # keys of [listen]; the other ports are reserved
+BUILT = (
+    "smtp",
+    "submission",
+    "submissions",
+    "lmtp",
+    "imap",
+    "imaps",
+    "https",
+    "http",
+)  # keys of [listen]; the other ports are reserved
 _MARKER = ".preau-init"  # in a folder that an init began and did not finish
 
 _EXAMPLES = """\
@@ -185,7 +194,7 @@ def ports_of(settings: Settings) -> dict[str, int]:
 
 def _addresses(settings: Settings) -> list[str]:
     listen = settings.listen
-    listeners = (listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions)
+    listeners = (listen.imap, listen.imaps, listen.smtp, listen.submission, listen.submissions, listen.https)
     return list(dict.fromkeys(parse_listen(each)[0] for addresses in listeners for each in addresses))
 
 

@@ -33,6 +33,8 @@ KINDS: Mapping[str, Kind] = {
     "submissions": Kind("smtp", tls=True),
     "imap": Kind("imap"),
     "imaps": Kind("imap", tls=True),
+    "https": Kind("dav", tls=True),
+    "http": Kind("dav"),
 }
 
 _INTERNAL = {"keys": ("keys-",), "auth": ("auth-", "admin"), "queue": ("queue",)}

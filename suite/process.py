@@ -13,7 +13,7 @@ PARENT_VARIABLE = "PREAU_SUPERVISOR"  # pid of the supervisor; set for the proce
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _SECRETIVE = frozenset({"auth", "keys"})  # hold what opens more than one account
-_SHARING = frozenset({"delivery", "imap"})  # write the store, which belongs to their group
+_SHARING = frozenset({"delivery", "imap", "dav"})  # write the store, which belongs to their group
 _FILES = 65_536
 
 

@@ -26,7 +26,15 @@ from .unbuilt import refuse
 
 log = daemon_log.logger("suite")
 
-STAGES = {"keys": 0, "auth": 1, "delivery": DRAINING, "queue": DRAINING + 1, "smtp": DRAINING + 2, "imap": DRAINING + 3}
+STAGES = {
+    "keys": 0,
+    "auth": 1,
+    "delivery": DRAINING,
+    "queue": DRAINING + 1,
+    "smtp": DRAINING + 2,
+    "imap": DRAINING + 3,
+    "dav": DRAINING + 4,
+}
 """Role -> stage of the start: what a role asks is there before it."""
 
 _EXAMPLES = """\

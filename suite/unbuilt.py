@@ -8,7 +8,7 @@ import argparse
 from .invocation import Invocation, Verbs
 from .outcome import Misused
 
-ROLES = ("dav", "managesieve")
+ROLES = ("managesieve",)
 _VERBS = {
     "share": "give others rights on a space of documents",
     "import": "import mail, calendars and cards from elsewhere",

@@ -16,6 +16,7 @@ from ..auth.policies.net_rate import NetRateSettings
 from ..auth.policies.tls import TlsSettings
 from ..auth.server import AuthSettings
 from ..config.schema import Settings
+from ..dav.values import DavSettings
 from ..imap.settings import ImapSettings
 from ..smtp.client_connection import Deadlines
 from ..smtp.delivery import DeliverySettings
@@ -106,6 +107,20 @@ def imap_settings(settings: Settings) -> ImapSettings:
         plaintext_ok=settings.listen.plaintext,
         scram=settings.auth.scram,
         append_limit=settings.limits.message_size,
+    )
+
+
+def dav_settings(settings: Settings) -> DavSettings:
+    """The role dav."""
+    https = settings.listen.https
+    return fill(
+        DavSettings,
+        settings.dav,
+        help_url=settings.auth.help_url,
+        support_phone=settings.auth.support_phone,
+        plaintext_ok=settings.listen.plaintext,
+        https_port=int(https[0].rpartition(":")[2]) if https else 443,
+        item_size=settings.store.item_size,
     )
 
 

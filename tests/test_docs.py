@@ -11,7 +11,7 @@ from preau.suite.main import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFICATIONS = (ROOT / "docs" / "specifications.md").read_text(encoding="utf-8")
-FOLDERS = ("formats", "config", "daemon", "storage", "auth", "smtp", "imap", "suite")
+FOLDERS = ("formats", "config", "daemon", "storage", "auth", "smtp", "imap", "dav", "caldav", "carddav", "suite")
 
 
 def rows() -> list[list[str]]:
@@ -26,8 +26,7 @@ def modules(cell: str) -> list[Path]:
     for name in re.split(r"[;,] ", cell):
         if "/" in name:
             folder, _, name = name.rpartition("/")
-            if folder == "commands":
-                folder = "imap/commands"
+            folder = {"commands": "imap/commands", "methods": "dav/methods", "reports": "dav/reports"}.get(folder, folder)
         found.append(ROOT / folder / f"{name}.py")
     return found
 

@@ -21,7 +21,10 @@ async def handle_get(context: RequestContext) -> Response:
         item, data = context.account.collections.read_item(resource.collection.info.id, resource.item.href)
     except StoreError as error:
         raise context.refused(error) from error
+    plugin = context.tree.plugin_of(resource.collection)
     content_type = item.facts.content_type
+    if plugin is not None:
+        content_type, data = plugin.representation(item, data, context.request.headers.get("accept", ""))
     if content_type.startswith("text/") and "charset" not in content_type:
         content_type += "; charset=utf-8"
     headers = (
@@ -29,6 +32,7 @@ async def handle_get(context: RequestContext) -> Response:
         ("ETag", f'"{item.etag}"'),
         ("Last-Modified", http_date(item.modified)),
         ("Cache-Control", "private, no-cache"),
+        *((("Vary", "Accept"),) if plugin is not None else ()),
         # What people store is never run in our name, whatever it says it is.
         ("Content-Security-Policy", "sandbox; default-src 'none'"),
         ("X-Content-Type-Options", "nosniff"),

@@ -44,8 +44,8 @@ async def multiget(
         wanted = list(dict.fromkeys(name for name in names if name is not None))
         told: dict[Href, str] = {}
         if rendering.needs_data:
-            for item, data in _read(collections, id_, wanted):
-                told[item.href] = _damaged(collection, item) if data is None else render(item, data)
+            for item, data in read_each(collections, id_, wanted):
+                told[item.href] = damaged(collection, item) if data is None else render(item, data)
                 await context.pause()
         else:
             told = {item.href: render(item, None) for item in collections.items(id_, wanted)}
@@ -58,7 +58,7 @@ async def multiget(
         await context.pause()
 
 
-def _read(collections: Collections, id_: CollectionId, wanted: Sequence[Href]) -> Iterator[tuple[Item, bytes | None]]:
+def read_each(collections: Collections, id_: CollectionId, wanted: Sequence[Href]) -> Iterator[tuple[Item, bytes | None]]:
     """Items with their octets; None for one that cannot be read, which must not keep the others from the client."""
     try:
         yield from list(collections.read_items(id_, wanted))
@@ -74,7 +74,7 @@ def _read(collections: Collections, id_: CollectionId, wanted: Sequence[Href]) -
             yield item, None
 
 
-def _damaged(collection: Collection, item: Item) -> str:
+def damaged(collection: Collection, item: Item) -> str:
     """No 404: a client would throw its copy away, which may be the last one."""
     return xml.status_response(collection.path + quote(item.href), 500)
 

@@ -41,7 +41,7 @@ def test_a_unit_runs_its_role_as_its_user(path: Path) -> None:
     assert unit["ExecStart"][0].split()[1:3] == ["serve", role]
     assert unit["User"] == [f"preau-{role}"]
     assert unit["Type"] == ["notify"]
-    assert unit["UMask"] == ["0007" if role in ("imap", "delivery", "smtp") else "0077"]
+    assert unit["UMask"] == ["0007" if role in ("imap", "dav", "delivery", "smtp") else "0077"]
     assert {
         f"{name}.socket" for name in (each.stem for each in SOCKETS if read(each)["Socket"]["Service"] == [path.name])
     } == set(unit["Sockets"][0].split())
@@ -52,8 +52,8 @@ def test_a_socket_has_a_name_that_its_role_knows(path: Path) -> None:
     unit = read(path)["Socket"]
     name, service = unit["FileDescriptorName"][0], unit["Service"][0].removesuffix(".service").removeprefix("preau-")
     internal = {
-        "keys": r"keys-(imap|delivery|smtp|queue|auth|admin)",
-        "auth": r"auth-(imap|delivery|smtp|queue)|admin",
+        "keys": r"keys-(imap|dav|delivery|smtp|queue|auth|admin)",
+        "auth": r"auth-(imap|dav|delivery|smtp|queue)|admin",
         "queue": r"queue-admin",
     }
     if name == "queue":  # datagrams: smtp tells that something came in

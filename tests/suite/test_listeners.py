@@ -20,12 +20,12 @@ from preau.daemon.rpc import RpcRefused, call_blocking
 from preau.suite.listeners import as_listeners, of_role, open_sockets
 from preau.suite.outcome import Refused
 
-ROLES = ["keys", "auth", "delivery", "queue", "smtp", "imap"]
+ROLES = ["keys", "auth", "delivery", "queue", "smtp", "imap", "dav"]
 
 
 @pytest.fixture
 def instance(tmp_path: Path, free_base: Callable[[], int]) -> Instance:
-    return make_instance(tmp_path / "i", free_base(), settings="[imap]\nworkers = 1\n")
+    return make_instance(tmp_path / "i", free_base(), settings="[imap]\nworkers = 1\n[dav]\nworkers = 1\n")
 
 
 def test_what_the_settings_say_is_bound(instance: Instance) -> None:
@@ -91,8 +91,8 @@ def test_roles_run_alone_on_sockets_that_systemd_made(instance: Instance) -> Non
 
         keys = [unix("keys-auth"), unix("keys-imap"), unix("keys-delivery"), unix("keys-admin")]
         auth = [unix("auth-imap"), unix("auth-delivery"), unix("admin")]
-        keys += [unix("keys-queue"), unix("keys-smtp")]
-        auth += [unix("auth-queue"), unix("auth-smtp")]
+        keys += [unix("keys-queue"), unix("keys-smtp"), unix("keys-dav")]
+        auth += [unix("auth-queue"), unix("auth-smtp"), unix("auth-dav")]
         delivery = [unix("delivery")]
         hints = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         hints.bind(os.fspath(run / "queue.sock"))

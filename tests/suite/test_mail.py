@@ -23,7 +23,18 @@ from nowhere_dns import nowhere_dns
 
 MARIE, PAUL = f"marie.durand@{DOMAIN}", f"paul.bernard@{DOMAIN}"
 OTHER = "autre.example"
-QUICK = "[queue]\nsteps = [1]\npoll_seconds = 0.5\ndelivery_retry_seconds = 1\n[imap]\nworkers = 1\n[auth]\npatience = 5\n"
+QUICK = """
+[queue]
+steps = [1]
+poll_seconds = 0.5
+delivery_retry_seconds = 1
+[imap]
+workers = 1
+[dav]
+workers = 1
+[auth]
+patience = 5
+"""
 
 
 class House:
@@ -199,7 +210,7 @@ def test_nobody_sends_as_another(house: House) -> None:
 def test_roles_have_the_workers_they_are_told(house: House) -> None:
     supervisor = int((house.instance.folder / "ready").read_text())
     roles = [command_of(pid)[5] for pid in descendants(supervisor) if command_of(pid)[4:5] == ["serve"]]
-    assert sorted(roles) == sorted(["keys", "auth", "delivery", "delivery", "queue", "smtp", "smtp", "imap"])
+    assert sorted(roles) == sorted(["keys", "auth", "delivery", "delivery", "queue", "smtp", "smtp", "imap", "dav"])
 
 
 def waiting(house: House, *to: str) -> str:

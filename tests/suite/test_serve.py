@@ -17,8 +17,8 @@ from command import preau
 from instance import DOMAIN, Instance, command_of, descendants, is_gone, make_instance, serving, wait_for
 
 MARIE = f"marie.durand@{DOMAIN}"
-ROLES = ("keys", "auth", "delivery", "queue", "smtp", "imap")
-SMALL = "[imap]\nworkers = 1\n"
+ROLES = ("keys", "auth", "delivery", "queue", "smtp", "imap", "dav")
+SMALL = "[imap]\nworkers = 1\n[dav]\nworkers = 1\n"
 LETTER = f"From: a@b.example\r\nTo: {MARIE}\r\nSubject: {{}}\r\n\r\nBonjour.\r\n"
 
 
@@ -73,6 +73,7 @@ def test_every_role_has_its_processes(running: tuple[Instance, str, int]) -> Non
         "queue": 1,
         "smtp": 1,
         "imap": workers,
+        "dav": workers,
     }
 
 

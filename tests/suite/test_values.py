@@ -17,6 +17,7 @@ MADE: dict[str, Callable[[Settings], Any]] = {
     "store": values.store_limits,
     "policy": values.policy_settings,
     "imap": values.imap_settings,
+    "dav": values.dav_settings,
     "delivery": values.delivery_settings,
     "auth": values.engine_settings,
     "admin": values.admin_settings,
@@ -31,6 +32,7 @@ MADE: dict[str, Callable[[Settings], Any]] = {
 NOT_SETTINGS = {
     *("run", "roles", "uids", "database", "lock", "traces", "delivery_socket", "delivery"),  # places and wiring
     *("admin_uids", "hint_mode"),
+    "https_port",  # follows from where it listens
 }
 NOT_USED = {("queue to delivery", "deadlines.handshake")}  # LMTP to delivery has no TLS
 
@@ -90,7 +92,8 @@ def test_every_bound_has_a_key(part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["store", "policy", "imap", "delivery", "auth", "admin", "smtp", "queue", "queue to delivery", "relay", "dns"]
+    "part",
+    ["store", "policy", "imap", "dav", "delivery", "auth", "admin", "smtp", "queue", "queue to delivery", "relay", "dns"],
 )
 def test_the_defaults_are_the_parts_own(part: str) -> None:
     """Said twice, so held equal here; what follows from the domain is the exception."""

@@ -10,7 +10,7 @@ from preau.dav.plugin import Context, DataRenderer, LiveProperty, MethodHandler,
 from preau.dav.reports.multiget import handle_multiget
 from preau.dav.values import Collection
 from preau.dav.xml import CALDAV, CARDDAV, escape, store
-from preau.storage.api import CollectionInfo, CollectionKind, ItemFacts
+from preau.storage.api import CollectionInfo, CollectionKind, Item, ItemFacts
 
 
 class AnyItems:
@@ -53,6 +53,10 @@ class AnyItems:
     def check_collection(self, properties: Mapping[str, str]) -> Mapping[str, str]:
         """See Plugin."""
         return properties
+
+    def representation(self, item: Item, data: bytes, accept: str) -> tuple[str, bytes]:
+        """See Plugin."""
+        return item.facts.content_type, data
 
     def data_renderer(self, context: Context, collection: Collection, asked: Element) -> DataRenderer:
         """See Plugin."""
