@@ -209,6 +209,10 @@ class Accounts:
             (password, now, now, account),
         )
 
+    def set_quota(self, account: AccountId, octets: int | None) -> None:
+        """How much it may store. In a transaction."""
+        self.connection.execute("UPDATE account SET quota = ? WHERE id = ?", (octets, account))
+
     def replace_hash(self, account: AccountId, before: str, after: str) -> None:
         """The same password hashed anew, unless it changed meanwhile."""
         with self.transaction():

@@ -29,6 +29,7 @@ _DAY = 86_400
 _MAX_NAME = 200
 _MAX_REASON = 200
 _MAX_LABEL = 64
+_MOST_OCTETS = 2**62
 _SECOND_FACTORS = ("none", "totp")
 
 P = ParamSpec("P")
@@ -140,6 +141,16 @@ class LocalAdministration:
             self._accounts.set_password(account.id, hashed, self._now())
         self._revoked(Revocation(account=account.id, why="password changed"))
         self._done("user_password", account.id)
+
+    @_act
+    def user_quota(self, address: str, octets: int | None) -> None:
+        """Set how much an account may store, None: any amount."""
+        if octets is not None and not (isinstance(octets, int) and 0 <= octets <= _MOST_OCTETS):
+            raise AdminError("a quota is a number of octets, or none")
+        account = self._account(address)
+        with self._accounts.transaction():
+            self._accounts.set_quota(account.id, octets)
+        self._done("user_quota", account.id, octets=octets)
 
     @_act
     def user_list(self) -> list[dict[str, Any]]:

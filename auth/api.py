@@ -237,6 +237,9 @@ class Administration(Protocol):
     def user_password(self, address: str, password: str) -> None:
         """Set a password; live sessions that used the old one end."""
 
+    def user_quota(self, address: str, octets: int | None) -> None:
+        """Set how much an account may store, None: any amount. Sessions that are open keep to what they began with."""
+
     def user_list(self) -> list[dict[str, Any]]:
         """All accounts."""
 

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..config.key import InvalidValue
+from ..config.units import parse_size
 from .accounts import delete_store
 from .administration import open_administration
 from .invocation import Invocation, Verbs
@@ -26,6 +28,7 @@ COLUMNS = ("address", "name", "password", "hash", "second_factor", "groups")
 _EXAMPLES = """\
   preau user add marie.durand@ecole.example --name "Marie Durand" --second-factor totp --password-stdin < secret
   preau user import staff.csv --app-passwords out.json
+  preau user quota marie.durand@ecole.example "5 GiB"
   preau user lock paul.bernard@ecole.example --reason "phone stolen"
 """
 
@@ -41,6 +44,8 @@ def add_verbs(verbs: Verbs) -> None:
     add.add_argument("--admin", action="store_true", help="an administrator of the instance")
     password = _with_address(group.add("password", run_password, "set the password of an account; its sessions end"))
     password.add_argument("--password-stdin", action="store_true", required=True, help="read it, one line, from standard input")
+    quota = _with_address(group.add("quota", run_quota, "set how much an account may store, from its next sign-in on"))
+    quota.add_argument("size", metavar="SIZE", help='octets, or as in "2 GiB"; none: any amount')
     importing = group.add("import", run_import, f"make accounts from a CSV file: address,name[,...] of {', '.join(COLUMNS)}")
     importing.add_argument("file", metavar="FILE.csv", type=Path)
     importing.add_argument(
@@ -83,6 +88,19 @@ def run_password(invocation: Invocation) -> None:
     with open_administration(invocation.settings) as administration:
         administration.user_password(address, password)
     invocation.output.answer({"address": address, "password": True}, f"{address} has a new password; its sessions end now.")
+
+
+def run_quota(invocation: Invocation) -> None:
+    """Set a quota."""
+    address, size = invocation.arguments.address, invocation.arguments.size
+    try:
+        octets = None if size == "none" else int(size) if size.isdecimal() and len(size) < 19 else parse_size(size)
+    except InvalidValue as error:
+        raise Misused(f"SIZE: {error}") from None
+    with open_administration(invocation.settings) as administration:
+        administration.user_quota(address, octets)
+    told = "any amount" if octets is None else f"{octets} octets"
+    invocation.output.answer({"address": address, "quota": octets}, f"{address} may store {told}.")
 
 
 def run_import(invocation: Invocation) -> None:

@@ -291,6 +291,7 @@ def test_every_method_of_the_administration_is_an_op(folder: Path) -> None:
                 "user_lock": {"address": MARIE, "reason": "test"},
                 "user_unlock": {"address": MARIE},
                 "user_password": {"address": MARIE, "password": "tout autre chose ici"},
+                "user_quota": {"address": MARIE, "octets": 5_000_000},
                 "group_add": {"address": "team@ecole.example", "members": [MARIE]},
                 "group_list": {},
                 "group_show": {"address": "team@ecole.example"},

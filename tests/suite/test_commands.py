@@ -92,6 +92,27 @@ def test_a_password_that_is_none(instance: Instance, stdin: str, code: int) -> N
     assert answer(instance, "user", "list") == []
 
 
+@pytest.mark.parametrize(
+    ("size", "octets"), [("5 GiB", 5 * 2**30), ("1000000", 1_000_000), ("none", None), ("0", 0)], ids=lambda value: str(value)
+)
+def test_a_quota(marie: Instance, size: str, octets: int | None) -> None:
+    assert marie.preau("user", "quota", MARIE, size).code == 0
+    assert json.loads(marie.preau("user", "show", MARIE, "--json").output)["quota"] == octets
+    assert marie.preau("user", "quota", MARIE, "none").code == 0
+
+
+@pytest.mark.parametrize(("size", "code"), [("much", 2), ("5 lines", 2), ("9" * 30, 2), ("999999999999999999", 0), ("-1", 2)])
+def test_a_quota_that_is_none(marie: Instance, size: str, code: int) -> None:
+    assert marie.preau("user", "quota", MARIE, size).code == code
+
+
+def test_a_password_is_set(marie: Instance) -> None:
+    assert marie.preau("user", "password", MARIE, "--password-stdin", stdin="une phrase assez longue\n").code == 0
+    assert json.loads(marie.preau("user", "show", MARIE, "--json").output)["password"] is True
+    weak = marie.preau("user", "password", MARIE, "--password-stdin", stdin="court\n")
+    assert (weak.code, "password refused" in weak.error) == (1, True)
+
+
 def test_lock_and_unlock(marie: Instance) -> None:
     assert marie.preau("user", "lock", MARIE, "--reason", "phone stolen").code == 0
     assert "phone stolen" in marie.preau("user", "show", MARIE).output

@@ -63,8 +63,10 @@ def test_misuse_is_2(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["share", "list"], ["import", "imap"], ["export", "a@b.example"], ["dns", "check"]]
-    + [["serve", "managesieve"], ["mailbox", "acl"], ["check", "--probe"]],
+    [
+        *(["share", "list"], ["import", "imap"], ["export", "a@b.example"], ["dns", "check"]),
+        *(["serve", "managesieve"], ["mailbox", "acl"], ["check", "--probe"]),
+    ],
     ids=" ".join,
 )
 def test_what_is_not_built_says_so(words: list[str]) -> None:
