@@ -11,13 +11,17 @@ from ..context import RequestContext, of
 from ..errors import bad_request, dav, forbidden
 from ..plugin import Context
 from ..properties import DISPLAYNAME
-from ..values import XML_TYPE, Collection, Home, ItemResource, Principal, Resource, Response, Root
+from ..values import XML_TYPE, Collection, Home, ItemResource, Principal, PropertyRequest, Resource, Response, Root
 from ..xml import CALDAV, CALENDARSERVER, Name
 
 _SEARCHABLE: tuple[tuple[Name, str], ...] = (
     (DISPLAYNAME, "Display Name"),
     (f"{{{CALDAV}}}calendar-user-address-set", "Calendar user address"),
     (f"{{{CALENDARSERVER}}}email-address-set", "Email address"),
+)
+
+_GRAMMAR = frozenset(
+    dav(name) for name in ("property-search", "prop", "allprop", "propname", "apply-to-principal-collection-set")
 )
 
 
@@ -48,7 +52,7 @@ async def handle_principal_property_search(context: Context, resource: Resource,
     if context.depth not in (None, 0):
         raise bad_request("Depth")
     searches = root.findall(dav("property-search"))
-    if not searches or len(searches) > 20:
+    if len(searches) > 20:
         raise bad_request("property-search")
     principal = context.tree.principal
     met = []
@@ -57,10 +61,20 @@ async def handle_principal_property_search(context: Context, resource: Resource,
         names = [child.tag for prop in search.iterfind(dav("prop")) for child in prop]
         how = (search.find(dav("match")) or Element("none")).get("match-type", "contains")
         met.append(bool(names) and all(_matches(context, principal, name, needle, how) for name in names))
-    test = any if root.get("test") == "anyof" else all
-    asked = context.property_request(root)
+    # Without a search there is nothing to be met: whoever asks for all that there are finds who may be seen.
+    test = any if root.get("test") == "anyof" and met else all
+    asked = _asked(context, root)
     found = [context.site.properties.response(context, principal, asked)] if test(met) else []
     return context.multistatus(of(found))
+
+
+def _asked(context: Context, root: Element) -> PropertyRequest:
+    """Those of DAV:prop, and those beside it: python-caldav writes them there."""
+    asked = context.property_request(root)
+    beside = [child.tag for child in root if child.tag not in _GRAMMAR]
+    if asked.all or asked.names_only or not beside:
+        return asked
+    return PropertyRequest(tuple(dict.fromkeys([*asked.names, *beside[:20]])), asked.elements)
 
 
 def _matches(context: RequestContext, principal: Principal, name: Name, needle: str, how: str) -> bool:

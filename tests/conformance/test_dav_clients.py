@@ -1,22 +1,18 @@
 """Unchanged calendar and contact clients against an instance of ours, over TLS with its private CA."""
 
-import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from instance import DOMAIN, Instance, make_instance, serving
-from ports import free_base
+from dav_site import ANA, Site, dav_site, run
+from programs import needs
 
 pytestmark = pytest.mark.conformance
-
-ANA = f"ana@{DOMAIN}"
 
 EVENT = """BEGIN:VCALENDAR\r
 VERSION:2.0\r
@@ -33,67 +29,11 @@ END:VCALENDAR\r
 CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nEMAIL:{mail}\r\nEND:VCARD\r\n"
 
 
-@dataclass(frozen=True)
-class Site:
-    """A running instance and one account of it."""
-
-    instance: Instance
-    password: str
-
-    @property
-    def url(self) -> str:
-        """Without a slash at its end."""
-        return f"https://localhost:{self.instance.base + 443}"
-
-    @property
-    def ca(self) -> Path:
-        """Its CA."""
-        return self.instance.folder / "ca.pem"
-
-    def curl(self, method: str, path: str, body: str = "", *options: str) -> tuple[int, str]:
-        """A request by curl: status and body."""
-        command = [needs("curl"), "-sS", "--cacert", str(self.ca), "-u", f"{ANA}:{self.password}", "-X", method, *options]
-        if body:
-            command += ["--data-binary", "@-"]
-        done = run([*command, "-w", "\n%{http_code}", self.url + path], stdin=body)
-        text, _, status = done.rpartition("\n")
-        return int(status), text
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Calendars and contacts of Ana."""
-    folder = tmp_path_factory.mktemp("dav") / "i"
-    instance = make_instance(folder, free_base(), settings="[imap]\nworkers = 1\n[dav]\nworkers = 2\n")
-    with serving(instance):
-        assert instance.preau("user", "add", ANA, "--name", "Ana Lopes").code == 0
-        made = instance.preau("app-password", "add", ANA, "--label", "test", "--json")
-        assert made.code == 0, made.error
-        yield Site(instance, json.loads(made.output)["password"])
-
-
-def needs(program: str) -> str:
-    """Where it is; skips the test where it is not."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"{program} is not installed")
-    return path
-
-
-def run(command: list[str], *, stdin: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Its standard output; it must succeed."""
-    done = subprocess.run(
-        command,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-    )
-    assert done.returncode == 0, f"{command[0]}: {done.stderr[-2000:]} {done.stdout[-2000:]}"
-    return done.stdout
+    with dav_site(tmp_path_factory.mktemp("dav") / "i") as one:
+        yield one
 
 
 def test_curl_finds_its_way(site: Site) -> None:

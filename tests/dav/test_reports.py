@@ -169,6 +169,15 @@ def test_principal_property_search(world: World, match: str, found: bool) -> Non
     assert list(world.report("/dav/principals/", body).responses()) == ([PRINCIPAL] if found else [])
 
 
+def test_a_search_without_conditions_finds_who_may_be_seen(world: World) -> None:
+    """As python-caldav asks: no property-search, properties beside DAV:prop."""
+    body = f"<D:principal-property-search {NAMESPACES}><D:prop/><C:calendar-home-set/><D:displayname/>"
+    answer = world.request("REPORT", "/dav/", f"{body}</D:principal-property-search>")
+    (href,) = answer.responses()
+    assert href == f"/dav/principals/{ANA}/"
+    assert set(answer.properties(href)) == {f"{DAV}displayname", "{urn:ietf:params:xml:ns:caldav}calendar-home-set"}
+
+
 def test_what_may_be_searched(world: World) -> None:
     answer = world.report("/dav/principals/", f"<D:principal-search-property-set {NAMESPACES}/>")
     assert (answer.status, answer.xml.tag) == (200, f"{DAV}principal-search-property-set")
