@@ -313,7 +313,7 @@ class Recurrence:
         by_day, zone = times.all_day, times.zone
         gone, gone_days, listed = self._gone, self._gone_days, self._listed
         excluded = [_Excluded(each, begin, budget) for each in self._excluding]
-        for wall in source.series.walls(begin, budget):
+        for wall in source.series.walls(begin, budget, stop + 1):
             if wall > stop:
                 break
             original = wall if by_day else utc_of(wall, zone)

@@ -165,23 +165,26 @@ class Series:
             return list(seconds)
         return [minute * 60 + each for minute in self.rule.minutes or (second // 60 % 60,) for each in seconds]
 
-    def walls(self, since: int, budget: Budget) -> Iterator[int]:
-        """The times at or after `since` and DTSTART, ascending, to the year 9999; each empty period costs a step."""
-        since = max(since, self.start)
-        if since >= END:
+    def walls(self, since: int, budget: Budget, until: int = END) -> Iterator[int]:
+        """The times at or after `since` and DTSTART, ascending, to the year 9999; each empty period costs a step.
+
+        Periods that begin at `until` or later are not looked at: a rule that yields nothing costs what its window costs.
+        """
+        since, until = max(since, self.start), min(until, END)
+        if since >= until:
             return
-        sets = self._short_sets(since, budget) if self.rule.frequency > DAILY else self._long_sets(since, budget)
-        for walls in sets:
+        make = self._short_sets if self.rule.frequency > DAILY else self._long_sets
+        for walls in make(since, until, budget):
             yield from walls if walls[0] >= since else walls[bisect_left(walls, since) :]
 
-    def _long_sets(self, since: int, budget: Budget) -> Iterator[list[int]]:
-        """The sets of periods of a day and more, from the one that `since` is in."""
+    def _long_sets(self, since: int, until: int, budget: Budget) -> Iterator[list[int]]:
+        """The sets of periods of a day and more, from the one that `since` is in to the one that ends `until`."""
         rule, times = self.rule, self.times
         days_of = self._period_days()
-        period = self.period_at(since)
+        period, last = self.period_at(since), self.period_at(until - 1)
         positions = rule.positions
         single = times[0] if len(times) == 1 else None
-        while (days := days_of(period)) is not None:
+        while period <= last and (days := days_of(period)) is not None:
             period += 1
             budget.spend(1 + len(days) * len(times) // 8)
             if not days:
@@ -330,7 +333,7 @@ class Series:
             return week in rule.weeks or week - 1 - weeks in rule.weeks
         return True
 
-    def _short_sets(self, since: int, budget: Budget) -> Iterator[list[int]]:
+    def _short_sets(self, since: int, until: int, budget: Budget) -> Iterator[list[int]]:
         """The sets of hours, minutes or seconds, from the one that `since` is in; days and hours that fail are jumped over."""
         rule, times = self.rule, self.times
         unit = _UNIT[rule.frequency]
@@ -343,7 +346,7 @@ class Series:
         def from_(wall: int) -> int:
             return first - (first - wall) // step * step
 
-        while at < END:
+        while at < until:
             budget.spend()
             if filters_days and at >= good_until:
                 day = date.fromordinal(EPOCH + at // DAY)
