@@ -8,7 +8,7 @@ from ..context import RequestContext
 from ..errors import DavError, bad_request, dav, forbidden
 from ..values import XML_TYPE, Collection, Home, Response
 from .put import find_or_none
-from .updates import kind_of, read_collection_type, read_initial
+from .updates import Updates, kind_of, read_collection_type, read_initial
 
 _VALID_TYPE = dav("valid-resourcetype")
 _LOCATION = {
@@ -60,7 +60,7 @@ async def make_collection(context: RequestContext, kind: CollectionKind, root: E
     if root is not None:
         updates = read_initial(root, context.site.properties.of_kind(kind))
         if updates.failures:
-            return _refused(root, updates.propstats())
+            return _refused(context, root, updates)
         properties = {name: value for name, value in updates.values.items() if value is not None}
     if plugin is not None:
         properties = dict(plugin.check_collection(properties))
@@ -71,8 +71,11 @@ async def make_collection(context: RequestContext, kind: CollectionKind, root: E
     return Response(201, tuple(headers))
 
 
-def _refused(root: Element, propstats: str) -> Response:
-    """RFC 5689 section 3, RFC 4791 section 5.3.1: nothing is made, and each property tells why."""
-    name = f"{{{xml.CALDAV}}}mkcalendar-response" if root.tag.startswith(f"{{{xml.CALDAV}}}") else dav("mkcol-response")
-    body = xml.HEAD + xml.element(name, propstats, xml.DECLARATIONS)
-    return Response(424, (XML_TYPE,), body.encode())
+def _refused(context: RequestContext, root: Element, updates: Updates) -> Response:
+    """Nothing is made, each property tells why: 207 for MKCALENDAR (RFC 4791 section 5.3.1.1), else RFC 5689 section 3."""
+    if root.tag == dav("mkcol"):
+        body = xml.element(dav("mkcol-response"), updates.propstats(), xml.DECLARATIONS)
+        status = next(iter(updates.failures.values())).status
+        return Response(status, (XML_TYPE,), (xml.HEAD + body).encode())
+    response = xml.element(dav("response"), xml.href(f"{context.location.path}/") + updates.propstats())
+    return Response(207, (XML_TYPE,), (xml.MULTISTATUS + response + xml.MULTISTATUS_END).encode())
