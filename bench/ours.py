@@ -53,7 +53,7 @@ class Preau:
         """Initialise the instance in `root` (which must not exist) with the users, each with an app password."""
         self.root = root
         base = free_base()
-        self.imap, self.imaps, self.lmtp = base + 143, base + 993, base + 24
+        self.imap, self.imaps, self.lmtp, self.http = base + 143, base + 993, base + 24, base + 80
         preau("init", str(root), "--domain", DOMAIN, "--ports-from", str(base), "--plaintext")
         people = root / "people.csv"
         with people.open("w", newline="") as file:
