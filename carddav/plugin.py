@@ -18,6 +18,7 @@ from ..dav.xml import Name
 from ..formats.vcard import VERSIONS, InvalidCard, read_card
 from ..storage.api import CollectionInfo, CollectionKind, Item, ItemFacts
 from .data import MEDIA_TYPES, data_renderer, in_version, preferred_version
+from .facts import index_text, version_in
 from .filters import carddav
 from .search import handle_query
 
@@ -62,7 +63,7 @@ class AddressBooks:
             condition = "max-resource-size" if error.condition == "max-image-size" else error.condition
             text = f"Fiche incorrecte. / Invalid card: {str(error)[:200]}"
             raise DavError(403, carddav(condition), text) from None
-        return ItemFacts(content_type=_CONTENT_TYPE, uid=card.uid, component="VCARD", text=card.version)
+        return ItemFacts(content_type=_CONTENT_TYPE, uid=card.uid, component="VCARD", text=index_text(card))
 
     def check_collection(self, properties: Mapping[str, str]) -> Mapping[str, str]:
         """See Plugin."""
@@ -70,7 +71,7 @@ class AddressBooks:
 
     def representation(self, item: Item, data: bytes, accept: str) -> tuple[str, bytes]:
         """See Plugin."""
-        stored = next((one for one in VERSIONS if one == item.facts.text), None)
+        stored = version_in(item.facts.text)
         if stored is None:
             return item.facts.content_type, data
         version = preferred_version(accept, stored)

@@ -1,4 +1,4 @@
-"""addressbook-query (RFC 6352 section 8.6): cards are read a batch at a time and told as they are found."""
+"""addressbook-query (RFC 6352 section 8.6): narrowed by the index, then read a batch at a time and told as it is found."""
 
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ from ..dav.values import Collection, ItemResource, Resource, Response
 from ..dav.xml import status_response, text_of
 from ..formats.vcard import InvalidCard, read_card
 from ..storage.api import CollectionKind, Item
+from .facts import narrow
 from .filters import CardFilter, carddav, read_filter
 from .query import matches
 
@@ -67,13 +68,14 @@ async def _found(
     """<D:response> texts of those that match, a batch at a time."""
     collections, id_ = context.account.collections, collection.info.id
     waiting = iter(collections.items(id_) if items is None else items)
+    may = narrow(asked)
     everything = not asked.properties and not rendering.needs_data
     while batch := list(islice(waiting, _BATCH)):
         if everything:
             yield [rendering.render(item, None) for item in batch]
-        else:
+        elif wanted := [item.href for item in batch if may is None or may(item.facts.text)]:
             texts = []
-            for item, data in read_each(collections, id_, [item.href for item in batch]):
+            for item, data in read_each(collections, id_, wanted):
                 if data is None:
                     texts.append(damaged(collection, item))
                 elif _matches(asked, data):
