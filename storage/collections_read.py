@@ -30,8 +30,8 @@ from .seal import SealKind, open_bytes
 
 _BATCH = 500
 _SMALL = 32_768
-_MOST = 131_072
-"""Octets of a file read at once: one of an item of `_SMALL` octets is shorter, unless its facts are very long."""
+_ROOM = 12_288
+"""Octets of an item's file beside its own, if its facts are not very long."""
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -126,8 +126,9 @@ class ItemReading(CollectionList):
         context, wrapping = self._context, self._context.wrapping
         if sealed and wrapping is None:
             return None
-        content = _read_at_once(directory + file)
-        if len(content) == _MOST:
+        # No more than it takes: for a large buffer the C library asks the kernel for fresh memory each time.
+        content = _read_at_once(directory + file, size + _ROOM)
+        if len(content) == size + _ROOM:
             return None
         if sealed and wrapping is not None:
             # What stands before the octets, the row tells as well: both are of one transaction.
@@ -197,12 +198,12 @@ class ItemReading(CollectionList):
         )
 
 
-def _read_at_once(path: str) -> bytes:
-    """The first `_MOST` octets of a file. Raise FileNotFoundError, Unavailable."""
+def _read_at_once(path: str, most: int) -> bytes:
+    """The first `most` octets of a file. Raise FileNotFoundError, Unavailable."""
     try:
         descriptor = os.open(path, _READING)
         try:
-            return os.read(descriptor, _MOST)
+            return os.read(descriptor, most)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
