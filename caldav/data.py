@@ -13,12 +13,13 @@ from ..dav.xml import escape
 from ..formats.calendar_text import expand, limit_recurrence_set
 from ..formats.calendar_times import periods_of
 from ..formats.content_lines import Component, Line, parse_components, render, split_list
-from ..formats.icalendar import read_calendar_object
+from ..formats.icalendar import CalendarObject, read_calendar_object
 from ..formats.recurrence import RecurrenceLimits
 from ..formats.timezones import Zones
 from .filters import caldav, read_range
 
 _MOST_NAMES = 200
+_FROM_OBJECT = (caldav("expand"), caldav("limit-recurrence-set"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,12 @@ class Part:
     components: dict[str, "Part"] = field(default_factory=dict)
 
 
-def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Callable[[bytes], str]:
+def takes_object(asked: Element | None) -> bool:
+    """Whether the renderer for this calendar-data may be given an object that is parsed already, instead of its octets."""
+    return asked is not None and any(child.tag in _FROM_OBJECT for child in asked)
+
+
+def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Callable[[bytes | CalendarObject], str]:
     """Octets of an object -> the text of its calendar-data. Raise DavError for what is asked wrongly."""
     if asked.get("content-type", "text/calendar").lower() != "text/calendar" or asked.get("version", "2.0") != "2.0":
         raise DavError(403, caldav("supported-calendar-data"), "text/calendar 2.0")
@@ -51,13 +57,15 @@ def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Cal
     if expanded is not None and limited is not None:
         raise DavError(400, text="expand, limit-recurrence-set")
 
-    def text(data: bytes) -> str:
+    def text(given: bytes | CalendarObject) -> str:
         if expanded is not None:
-            start, end = expanded
-            data = expand(read_calendar_object(data), start, end, default_zone=zone, limits=limits)
+            data = expand(_object(given), *expanded, default_zone=zone, limits=limits)
         elif limited is not None:
-            start, end = limited
-            data = limit_recurrence_set(read_calendar_object(data), start, end, default_zone=zone)
+            data = limit_recurrence_set(_object(given), *limited, default_zone=zone)
+        elif isinstance(given, bytes):
+            data = given
+        else:
+            raise TypeError("octets are told as they are: an object is not")
         if part is None and busy is None:
             return escape(data.decode("utf-8", "replace"))
         (calendar,) = parse_components(data)
@@ -68,6 +76,10 @@ def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Cal
         return escape(render(calendar))
 
     return text
+
+
+def _object(given: bytes | CalendarObject) -> CalendarObject:
+    return read_calendar_object(given) if isinstance(given, bytes) else given
 
 
 def _closed(given: Element) -> tuple[int, int]:

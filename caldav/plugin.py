@@ -15,6 +15,7 @@ from ..dav.plugin import Context, DataRenderer, LiveProperty, MethodHandler, Rep
 from ..dav.reports.multiget import handle_multiget
 from ..dav.values import Collection, Home, Principal, Response
 from ..dav.xml import APPLE, Name
+from ..formats.icalendar import CalendarObject
 from ..formats.recurrence import TooManyInstances
 from ..formats.timezones import known_zone, read_calendar_timezone
 from ..storage.api import CollectionInfo, CollectionKind, Item, ItemFacts, NotFound
@@ -85,7 +86,7 @@ class Calendars:
         simple = not len(asked)
         told = 0
 
-        def render(item: Item, data: bytes) -> str:
+        def render(item: Item, data: bytes | CalendarObject) -> str:
             nonlocal told
             try:
                 inner = text(data)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
 from xml.etree.ElementTree import Element
 
@@ -9,17 +10,19 @@ from ..dav.errors import DavError, dav, forbidden
 from ..dav.plugin import Context, Rendering
 from ..dav.reports.multiget import damaged, read_each
 from ..dav.reports.targets import collections_asked
-from ..dav.values import Collection, ItemResource, PropertyRequest, Resource, Response
+from ..dav.values import Collection, ItemResource, Resource, Response
 from ..dav.xml import status_response, text_of
 from ..formats.recurrence import RecurrenceLimits, TooManyInstances
 from ..formats.timezones import known_zone, read_calendar_timezone
 from ..storage.api import CollectionKind, Item
+from .data import takes_object
 from .facts import zone_of
-from .filters import ComponentFilter, caldav, read_filter
+from .filters import caldav, read_filter
 from .objects import Objects, is_in
 from .query import Query, matches, only_range, reach_of
 
 _SECONDS = 20.0  # one query
+_DATA = caldav("calendar-data")
 LIMITS = RecurrenceLimits(instances=20_000, steps=200_000)
 """Of one object in one question."""
 
@@ -46,6 +49,17 @@ def calendars_of(context: Context, resource: Resource) -> list[Collection]:
     return collections_asked(context, resource, CollectionKind.CALENDAR, "calendars")
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of one calendar. `of_objects`: what is found is told from its object, not from its octets."""
+
+    collection: Collection
+    rendering: Rendering
+    query: Query
+    of_objects: bool
+    deadline: float
+
+
 class Search:
     """Answers calendar-query; one for all of a process."""
 
@@ -58,18 +72,21 @@ class Search:
         asked_filter = read_filter(root.find(caldav("filter")))
         zone = asked_zone(root)
         asked = context.property_request(root)
+        deadline = time.monotonic() + _SECONDS
+
+        def question(collection: Collection) -> _Question:
+            query = Query(asked_filter, zone or zone_of(collection.info.properties), LIMITS)
+            of_objects = takes_object(asked.elements.get(_DATA))
+            return _Question(collection, context.rendering(collection, asked), query, of_objects, deadline)
+
         if isinstance(resource, ItemResource):
-            return self._one(context, resource, asked, asked_filter, zone)
+            return context.multistatus(self._read(context, question(resource.collection), [resource.item]))
         # What is asked wrongly is told before the answer begins.
-        work = [
-            (one, context.rendering(one, asked), Query(asked_filter, zone or zone_of(one.info.properties), LIMITS))
-            for one in calendars_of(context, resource)
-        ]
+        work = [question(one) for one in calendars_of(context, resource)]
 
         async def parts() -> AsyncIterator[str]:
-            deadline = time.monotonic() + _SECONDS
-            for collection, rendering, query in work:
-                async for part in self._found(context, collection, rendering, query, deadline):
+            for one in work:
+                async for part in self._found(context, one):
                     yield part
                 if time.monotonic() > deadline:
                     yield status_response(resource.path, 507, "<D:number-of-matches-within-limits/>")
@@ -77,76 +94,51 @@ class Search:
 
         return context.multistatus(parts())
 
-    def _one(
-        self,
-        context: Context,
-        resource: ItemResource,
-        asked: PropertyRequest,
-        asked_filter: ComponentFilter,
-        zone: tzinfo | None,
-    ) -> Response:
-        collection, item = resource
-        query = Query(asked_filter, zone or zone_of(collection.info.properties), LIMITS)
-        rendering = context.rendering(collection, asked)
-
-        async def parts() -> AsyncIterator[str]:
-            async for part in self._read(context, collection, rendering, query, [item], time.monotonic() + _SECONDS):
-                yield part
-
-        return context.multistatus(parts())
-
-    async def _found(
-        self, context: Context, collection: Collection, rendering: Rendering, query: Query, deadline: float
-    ) -> AsyncIterator[str]:
+    async def _found(self, context: Context, asked: _Question) -> AsyncIterator[str]:
+        query = asked.query
         component, span = reach_of(query.filter)
         start, end = (None, None) if span is None else (span.start, span.end)
         plain = only_range(query.filter)
         sure: list[Item] = []
         unsure: list[Item] = []
-        for item in context.account.collections.overlapping(collection.info.id, component, start, end):
+        for item in context.account.collections.overlapping(asked.collection.info.id, component, start, end):
             if plain is not None and item.facts.text:
                 if is_in(item.facts.text, plain[1], query.zone):
                     sure.append(item)
             else:
                 unsure.append(item)
         await context.pause()
-        async for part in _tell(context, collection, rendering, sure):
+        async for part in _tell(context, asked, sure):
             yield part
-        async for part in self._read(context, collection, rendering, query, unsure, deadline):
+        async for part in self._read(context, asked, unsure):
             yield part
 
-    async def _read(
-        self,
-        context: Context,
-        collection: Collection,
-        rendering: Rendering,
-        query: Query,
-        items: Sequence[Item],
-        deadline: float,
-    ) -> AsyncIterator[str]:
+    async def _read(self, context: Context, asked: _Question, items: Sequence[Item]) -> AsyncIterator[str]:
         """Those of `items` that match, once they are read."""
+        collection, rendering = asked.collection, asked.rendering
         waiting: list[Item] = []
         for item, obj, data in self._objects.read(context.account, collection.info.id, items):
             if obj is None:
                 yield damaged(collection, item)
                 continue
             try:
-                found = matches(query, obj)
+                found = matches(asked.query, obj)
             except TooManyInstances:
                 found = True  # its bounds are in the range; how often it takes place there nobody can tell in time
-            if found and (data is not None or not rendering.needs_data):
-                yield rendering.render(item, data)
+            if found and (data is not None or asked.of_objects or not rendering.needs_data):
+                yield rendering.render(item, obj if asked.of_objects else data)
             elif found:
                 waiting.append(item)
-            if time.monotonic() > deadline:
+            if time.monotonic() > asked.deadline:
                 break
             await context.pause()
-        async for part in _tell(context, collection, rendering, waiting):
+        async for part in _tell(context, asked, waiting):
             yield part
 
 
-async def _tell(context: Context, collection: Collection, rendering: Rendering, items: Sequence[Item]) -> AsyncIterator[str]:
+async def _tell(context: Context, asked: _Question, items: Sequence[Item]) -> AsyncIterator[str]:
     """Items that are found already."""
+    collection, rendering = asked.collection, asked.rendering
     for begin in range(0, len(items), 200):
         batch = items[begin : begin + 200]
         if rendering.needs_data:

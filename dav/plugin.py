@@ -9,7 +9,7 @@ Text that goes into an answer is XML already and uses the prefixes of xml.PREFIX
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from xml.etree.ElementTree import Element
 
 from ..auth.api import Identity, Service
@@ -41,9 +41,9 @@ class LiveProperty(Generic[R]):
     at_creation: bool = False
 
 
-ItemRenderer = Callable[[Item, bytes | None], str]
-"""(item, its octets or None) -> the whole <D:response>."""
-DataRenderer = Callable[[Item, bytes], str]
+ItemRenderer = Callable[[Item, Any], str]
+"""(item, its octets or None) -> the whole <D:response>. A plugin may hand its own renderer what it made of the octets."""
+DataRenderer = Callable[[Item, Any], str]
 """(item, its octets) -> the whole property element (calendar-data, address-data)."""
 
 

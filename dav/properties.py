@@ -15,7 +15,7 @@ from ..auth.permits import ALL_RIGHTS
 from ..storage.api import CollectionInfo, CollectionKind, Item, SyncToken
 from . import acl, xml
 from .errors import DavError, bad_request, dav, forbidden
-from .plugin import Context, ItemRenderer, LiveProperty, Plugin, Rendering
+from .plugin import Context, DataRenderer, ItemRenderer, LiveProperty, Plugin, Rendering
 from .tree import PRINCIPALS
 from .values import Collection, Home, ItemResource, Principal, PropertyRequest, Resource, Root
 from .xml import CALENDARSERVER, Name, quote
@@ -362,7 +362,7 @@ def _step(context: Context, collection: Collection, name: Name, table: Table) ->
     return value
 
 
-def _data_step(render: Callable[[Item, bytes], str]) -> Callable[[Item, bytes | None], str | None]:
+def _data_step(render: DataRenderer) -> Callable[[Item, bytes | None], str | None]:
     return lambda item, data: None if data is None else render(item, data)
 
 
