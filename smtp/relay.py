@@ -5,11 +5,11 @@ comes back with an Outcome; nothing here knows a database.
 
 The next host is tried when one is down, does not serve us, or hangs up before the message was through. A refusal of a
 recipient or of the message is an answer: no other host is asked, a greylisted one comes back later. When the connection
-breaks behind the end of the message nobody knows whether it was taken: it is tried again later, not elsewhere at once.
+breaks behind the end of the message nobody knows whether it was taken: it is tried again later, then at the other hosts first.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,7 +18,7 @@ from . import outcome as outcomes
 from .client_connection import Deadlines, Target
 from .client_session import ClientSession, Receiver, Sending
 from .mx import LookupFailed, NoSuchDomain, Resolver, Routes, find_hosts, find_targets
-from .outcome import Outcome
+from .outcome import Outcome, Verdict
 from .relay_pool import HostDown, SessionPool
 
 log = logger("smtp")
@@ -105,28 +105,42 @@ class Relay:
         left = list(receivers)
         last: Outcome | None = None
         tried = 0
-        for host, port in found.hosts:
-            try:
-                targets = await find_targets(host, port, self._resolver)
-            except NoSuchDomain:
-                last = last or outcomes.failed("5.4.4", "the mail host has no address", host)
+        async for found_target in self._targets(found.hosts):
+            if isinstance(found_target, Outcome):
+                last = found_target if found_target.verdict is Verdict.DEFERRED else last or found_target
                 continue
-            except LookupFailed as error:
-                last = outcomes.deferred("4.4.3", f"address of {host}: {error}", host)
-                continue
-            if not targets:
-                last = last or outcomes.NO_ADDRESS.at(host)
-            for target in targets:
-                if tried >= self.settings.hosts:
-                    break
-                tried += 1
-                left, problem = await self._try(target, sending, left, done)
-                if not left:
-                    return done
-                last = problem or last
+            if tried >= self.settings.hosts:
+                break
+            tried += 1
+            left, problem = await self._try(found_target, sending, left, done)
+            if not left:
+                return done
+            last = problem or last
         final = last or outcomes.NO_ADDRESS
         done.update((receiver.key, final) for receiver in left)
         return done
+
+    async def _targets(self, hosts: Sequence[tuple[str, int]]) -> AsyncIterator[Target | Outcome]:
+        """Addresses to try, or why a host has none; those that broke off behind the end of a message come last."""
+        doubtful: list[Target] = []
+        for host, port in hosts:
+            try:
+                targets = await find_targets(host, port, self._resolver)
+            except NoSuchDomain:
+                yield outcomes.failed("5.4.4", "the mail host has no address", host)
+                continue
+            except LookupFailed as error:
+                yield outcomes.deferred("4.4.3", f"address of {host}: {error}", host)
+                continue
+            if not targets:
+                yield outcomes.NO_ADDRESS.at(host)
+            for target in targets:
+                if self._pool.is_doubtful(target):
+                    doubtful.append(target)
+                else:
+                    yield target
+        for target in doubtful:
+            yield target
 
     async def _try(
         self, target: Target, sending: Sending, receivers: list[Receiver], done: dict[int, Outcome]
@@ -149,6 +163,10 @@ class Relay:
                 raise
             finally:
                 self._pool.give_back(session)
+            if transaction.sent and transaction.cut:
+                self._pool.doubt(target)
+            elif transaction.sent:
+                self._pool.trust(target)
             again = [each for each in batch if each.key in transaction.crowded]
             cut = [each for each in batch if each.key in transaction.cut and not transaction.sent]
             waiting = {each.key for each in (*again, *cut)}

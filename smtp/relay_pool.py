@@ -16,6 +16,7 @@ log = logger("smtp")
 V = TypeVar("V")
 
 _MOST_REMEMBERED = 10_000
+_DOUBTFUL_SECONDS = 21_600.0  # longer than the longest wait between two tries
 
 
 class HostDown(Exception):
@@ -54,6 +55,7 @@ class SessionPool:
         self._idle: dict[Target, list[tuple[ClientSession, asyncio.TimerHandle]]] = {}
         self._down: OrderedDict[Target, tuple[float, int, str]] = OrderedDict()  # until, failures in a row, why
         self._clear: OrderedDict[Target, float] = OrderedDict()
+        self._doubtful: OrderedDict[Target, float] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def take(self, target: Target, *, fresh: bool = False) -> ClientSession:
@@ -92,6 +94,18 @@ class SessionPool:
         seconds = min(self._down_first * 2 ** min(failures - 1, 20), self._down_longest)
         _keep(self._down, target, (asyncio.get_running_loop().time() + seconds, failures, why))
 
+    def doubt(self, target: Target) -> None:
+        """It broke off behind the end of a message: whoever has another host asks it last, until it has taken one."""
+        _keep(self._doubtful, target, asyncio.get_running_loop().time() + _DOUBTFUL_SECONDS)
+
+    def trust(self, target: Target) -> None:
+        """It took a message."""
+        self._doubtful.pop(target, None)
+
+    def is_doubtful(self, target: Target) -> bool:
+        """See doubt."""
+        return self._doubtful.get(target, 0.0) > asyncio.get_running_loop().time()
+
     def give_back(self, session: ClientSession) -> None:
         """Keep it for a while, or close it."""
         if not session.is_reusable:
@@ -119,6 +133,7 @@ class SessionPool:
         """Forget which hosts were down."""
         self._down.clear()
         self._clear.clear()
+        self._doubtful.clear()
 
     async def close(self) -> None:
         """QUIT everywhere, for at most a moment."""

@@ -100,6 +100,21 @@ def test_an_answer_is_an_answer(script: Any, expected: str) -> None:
     run(test, Peer(script), second)
 
 
+def test_a_host_that_breaks_off_behind_the_end_is_asked_last_next_time() -> None:
+    """Or one that always dies of a message keeps it from the host beside it until it is given up."""
+    first, second = Peer({"FINAL": [DROP]}), Peer()
+
+    async def test(relayed: Relayed) -> None:
+        assert await relayed.send() == ["deferred 4.4.2 one"]
+        assert await relayed.send() == ["passed 2.0.0 two"]
+        await second.stop()
+        relayed.relay.forgive()
+        first.script = {}
+        assert await relayed.send() == ["passed 2.0.0 one"]
+
+    run(test, first, second)
+
+
 def test_all_hosts_down_and_then_left_alone_for_a_while() -> None:
     async def test(relayed: Relayed) -> None:
         assert await relayed.send() == ["deferred 4.4.1 three"]
