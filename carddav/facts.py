@@ -1,7 +1,8 @@
 """What the index keeps of a card, and what it can say of a query without opening the card. Pure.
 
-ItemFacts.text is a line with the version, then one line for each value that people search by, then an empty one: where that
-is missing (the index cuts long texts; older ones knew the version alone) only the card itself can tell.
+ItemFacts.text is a line with the version, then one line for each value that people search by, folded as i;unicode-casemap
+compares, then an empty one: where that is missing (the index cuts long texts; older ones knew the version alone) only the
+card itself can tell.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,8 @@ _END = "\n\n"
 
 def index_text(card: Card) -> str:
     """Of a card that is stored."""
-    values = (unescape(line.value) for line in card.lines if line.name in SEARCHED)
-    # A value of several lines stays in one piece: nothing is compared but what stands in it.
-    return "\n".join([card.version, *(value.replace("\n", "\r") for value in values)]) + _END
+    values = [_folded(unescape(line.value)) for line in card.lines if line.name in SEARCHED]
+    return "\n".join([card.version, *values]) + _END
 
 
 def version_in(text: str) -> Version | None:
@@ -35,27 +35,29 @@ def narrow(asked: CardFilter) -> Callable[[str], bool] | None:
     known = [one for one in needs if one is not None]
     if not known or (not asked.every and len(known) < len(needs)):
         return None
-    collations = {collation for one in known for _, collation in one}
     among = all if asked.every else any
 
     def may(text: str) -> bool:
-        if not text.endswith(_END):
-            return True
-        folded = {collation: fold_text(text, collation) for collation in collations}
-        return among(any(wanted in folded[collation] for wanted, collation in one) for one in known)
+        return not text.endswith(_END) or among(any(wanted in text for wanted in one) for one in known)
 
     return may
 
 
-def _needs(asked: PropertyFilter) -> list[tuple[str, str]] | None:
-    """Folded texts with their collations, one of which stands in every card that this finds. None: nothing is known."""
+def _needs(asked: PropertyFilter) -> list[str] | None:
+    """Folded texts, one of which stands in every card that this finds. None: nothing is known."""
     if asked.name not in SEARCHED or asked.not_defined:
         return None
-    texts = [(_folded(one.text, one.collation), one.collation) for one in asked.texts if not one.negated]
+    # What other collations find is found folded as well where it is ASCII, of which folding moves nothing.
+    texts = [
+        _folded(one.text)
+        for one in asked.texts
+        if not one.negated and (one.collation == "i;unicode-casemap" or one.text.isascii())
+    ]
     if asked.every:
         return texts[:1] or None
     return texts if texts and len(texts) == len(asked.texts) and not asked.parameters else None
 
 
-def _folded(text: str, collation: str) -> str:
-    return fold_text(text.replace("\n", "\r"), collation)
+def _folded(text: str) -> str:
+    # A value of several lines stays in one piece: only the end has an empty line.
+    return fold_text(text, "i;unicode-casemap").replace("\n", "\r")
