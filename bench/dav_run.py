@@ -239,8 +239,8 @@ class Row:
 
 def _round(bench: Bench, operation: Operation, row: Row, *, counted: bool) -> None:
     if row.failure or (row.spent > _PATIENCE and row.figure.wall):
-        return
-    slow = row.spent > _PATIENCE  # the round that was to warm up has to do
+        return  # at least one round that is warm is counted
+    started = time.perf_counter()
     try:
         operation.prepare(bench)
         before, begin, times = cpu_seconds(bench.peer.pid), time.perf_counter(), 0
@@ -253,8 +253,8 @@ def _round(bench: Bench, operation: Operation, row: Row, *, counted: bool) -> No
         row.failure = str(error)[:160] or type(error).__name__
         bench.client.close()
         return
-    row.spent += wall
-    if counted or slow or row.spent > _PATIENCE:
+    row.spent += time.perf_counter() - started
+    if counted:
         row.figure.wall.append(wall / times / operation.calls)
         row.figure.cpu += used
         row.requests += times * operation.calls
@@ -273,7 +273,12 @@ def run(peers: Sequence[DavPeer], chosen: argparse.Namespace) -> dict[str, dict[
             begin = time.perf_counter()
             peer.fill(name, items)
             print(f"{peer.name}: {name} filled in {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
-        benches.append(Bench(peer, chosen.events, chosen.cards, DavClient(peer.port, peer.login)))
+        bench = Bench(peer, chosen.events, chosen.cards, DavClient(peer.port, peer.login))
+        begin = time.perf_counter()
+        for name in peer.collections:
+            bench.propfind(name, "<getetag/>", "1")
+        print(f"{peer.name}: first listed in {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
+        benches.append(bench)
     print(_head([peer.name for peer in peers]), flush=True)
     results: dict[str, dict[str, Row]] = {}
     for name, operation in OPERATIONS.items():
