@@ -2,8 +2,8 @@
 
 A row keeps in `fflags` the flags that its file's name shows. Where `flags` differ, the file is renamed and `fflags` set. A
 file that is not under the expected name was renamed by somebody else: adoption merges that change first (three ways:
-name, fflags, flags), and the names follow afterwards. Renames need no flush: the index is the truth, and a name that lost
-its change in a crash is written again.
+name, fflags, flags), and the names follow afterwards. Renames are flushed before `fflags` is committed: a name that a power
+cut gave its old flags back would else be taken for a change by others, and undo a STORE that was answered.
 
 Owns renaming for flags. Never changes flags.
 """
@@ -55,6 +55,7 @@ def _rename(context: MailContext, mailbox: MailboxId, cur: Directory, rows: Sequ
     # fflags both before or both after, and never takes our rename for a change of others.
     def change(connection: apsw.Connection) -> None:
         nonlocal lost
+        renamed: list[tuple[int, int]] = []
         with context.own_change(mailbox, cur) as own:
             for number, base, _, _ in rows:
                 now = "SELECT flags & ?, fflags FROM msg WHERE id = ? AND fname = ?"
@@ -66,7 +67,10 @@ def _rename(context: MailContext, mailbox: MailboxId, cur: Directory, rows: Sequ
                     except StoreError as error:
                         log.warning("flags not written into a name", extra={"account": context.account, "error": str(error)})
                     else:
-                        connection.execute("UPDATE msg SET fflags = ? WHERE id = ?", (flags, number))
+                        renamed.append((flags, number))
+        if renamed:
+            cur.sync()
+            connection.executemany("UPDATE msg SET fflags = ? WHERE id = ?", renamed)
         note_own_change(connection, mailbox, own)
 
     context.db.transact(change)

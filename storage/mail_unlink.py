@@ -1,7 +1,8 @@
 """Files left over: removed once no row names them any more (storage-imap.md 4.4).
 
-The transaction that takes a row away puts its file's name into `unlink`. Here the file is removed, then the name cleared; a
-crash between the two is repaired by doing it again. Several processes may do it at once.
+The transaction that takes a row away puts its file's name into `unlink`. Here the file is removed, the directory flushed,
+then the name cleared; a crash in between is repaired by doing it again. Without the flush a power cut could bring the file
+back when its name is cleared already, and adoption would take it for a new message. Several processes may do it at once.
 
 Owns that table's end of life. Never decides what goes.
 """
@@ -61,6 +62,7 @@ def _remove_in(context: MailContext, name: str, files: list[tuple[str, int]]) ->
             # Renamed by others, or removed before a crash: one listing settles all of them.
             for part in ("cur", "new"):
                 _unlink_listed(directory / part, missed)
+    cur.sync()
     if mailbox:
         context.db.transact(lambda connection: note_own_change(connection, mailbox, change))
 
@@ -70,6 +72,8 @@ def _unlink_listed(directory: Path, bases: set[str]) -> None:
         names = os.listdir(directory)
     except OSError:
         return
-    for file in names:
-        if file.partition(INFO)[0] in bases:
-            atomic.unlink(directory / file)
+    found = [file for file in names if file.partition(INFO)[0] in bases]
+    for file in found:
+        atomic.unlink(directory / file)
+    if found:
+        atomic.fsync_dir(directory)

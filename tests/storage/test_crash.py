@@ -211,3 +211,56 @@ def check_after(root: Path, action: Callable[[Files], None], done: bool) -> None
             "cached rows of no message",
             "search text of no message",
         }
+
+
+def forget_names_not_flushed(files: Files, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From here on a directory keeps its new names when it is flushed; the function says: the power goes off."""
+    cur = files.directory() / "cur"
+    certain = {name: (cur / name).read_bytes() for name in os.listdir(cur)}
+    fsync = atomic.system.fsync
+
+    def flush(descriptor: int) -> None:
+        fsync(descriptor)
+        if os.path.samestat(os.fstat(descriptor), cur.stat()):
+            certain.clear()
+            certain.update({name: (cur / name).read_bytes() for name in os.listdir(cur)})
+
+    def cut() -> None:
+        for name in os.listdir(cur):
+            (cur / name).unlink()
+        for name, data in certain.items():
+            (cur / name).write_bytes(data)
+
+    monkeypatch.setattr(atomic.system, "fsync", flush, raising=False)
+    return cut
+
+
+def test_a_name_that_lost_its_flags_in_a_power_cut_undoes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag was written into the name and noted; the power cut forgot the name, and adoption took it for another's change."""
+    with opened(tmp_path) as files:
+        uid = append(files.mail, files.inbox, PLAIN)
+        cut = forget_names_not_flushed(files, monkeypatch)
+        files.mail.store_flags(files.inbox, [uid], FlagOp.ADD, frozenset({"\\Seen", "Mot"}))
+        files.settle()
+        cut()
+        adoption.look(files.context, files.inbox)
+        view = files.mail.open(files.inbox)
+        assert flags_of(view) == {uid: {"\\Seen", "Mot"}}
+        view.close()
+
+
+def test_what_was_expunged_does_not_come_back_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file was removed and its name cleared; the power cut forgot the removal, and adoption took the file for new."""
+    monkeypatch.setattr(adoption, "YOUNG", 0)
+    with opened(tmp_path) as files:
+        kept, uid = append(files.mail, files.inbox, PLAIN), append(files.mail, files.inbox, MIXED)
+        files.settle()
+        cut = forget_names_not_flushed(files, monkeypatch)
+        files.mail.store_flags(files.inbox, [uid], FlagOp.ADD, frozenset({"\\Deleted"}))
+        files.mail.expunge(files.inbox)
+        files.settle()
+        cut()
+        adoption.look(files.context, files.inbox)
+        view = files.mail.open(files.inbox)
+        assert list(view.uids) == [kept]
+        view.close()
