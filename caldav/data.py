@@ -9,7 +9,7 @@ from datetime import tzinfo
 from xml.etree.ElementTree import Element
 
 from ..dav.errors import DavError
-from ..dav.xml import escape
+from ..dav.xml import escape, escape_octets
 from ..formats.calendar_text import expand, limit_recurrence_set
 from ..formats.calendar_times import periods_of
 from ..formats.content_lines import Component, Line, parse_components, render, split_list
@@ -67,7 +67,7 @@ def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Cal
         else:
             raise TypeError("octets are told as they are: an object is not")
         if part is None and busy is None:
-            return escape(data.decode("utf-8", "replace"))
+            return escape_octets(data)
         (calendar,) = parse_components(data)
         if busy is not None:
             calendar = _limit_busy(calendar, busy, zone)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from ..dav.errors import DavError
-from ..dav.xml import escape
+from ..dav.xml import escape, escape_octets
 from ..formats.content_lines import Line
 from ..formats.vcard import VERSIONS, Card, InvalidCard, Version, read_card, render_card, version_of
 from ..formats.vcard_convert import convert
@@ -33,11 +33,11 @@ def data_renderer(asked: Element) -> Callable[[bytes], str]:
 
     def text(data: bytes) -> str:
         if everything:
-            return escape(in_version(data, version).decode("utf-8", "replace"))
+            return escape_octets(in_version(data, version))
         try:
             card = convert(read_card(data), version)
         except InvalidCard:
-            return escape(data.decode("utf-8", "replace"))
+            return escape_octets(data)
         return escape(render_card(_take(card, names)))
 
     return text

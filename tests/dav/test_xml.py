@@ -105,3 +105,10 @@ def test_only_its_own_error_comes_out(data: bytes) -> None:
 )
 def test_paths_are_quoted_for_href_and_xml_alike(path: str, quoted: str) -> None:
     assert xml.quote(path) == quoted
+
+
+@given(
+    st.one_of(st.binary(max_size=40), st.text("a\r\n\t&<>é\x00\x0b\ufffe\uffff\uff21\U0001f600", max_size=20).map(str.encode))
+)
+def test_octets_are_escaped_as_their_text_is(data: bytes) -> None:
+    assert xml.escape_octets(data) == xml.escape(data.decode("utf-8", "replace"))
