@@ -173,6 +173,15 @@ class Directory:
                     raise TooManyRecipients(f"{address} leads to more than {limit} recipients")
             return Recipients(tuple(local.values()), tuple(outside))
 
+    def administrators(self, *, limit: int) -> Recipients:
+        """All administrators, at most `limit`: who reads mail for a role that nobody was given."""
+        with translated("auth.db"):
+            local: dict[str, LocalRecipient] = {}
+            statement = "SELECT id FROM account WHERE admin AND suspended IS NULL ORDER BY address LIMIT ?"
+            for (account,) in self.connection.execute(statement, (limit,)).fetchall():
+                self._add_local(str(account), local)
+            return Recipients(tuple(local.values()), ())
+
     def _leads_to(self, address: str) -> tuple[str | None, int | None] | None:
         row: tuple[str | None, int | None] | None = self.connection.execute(
             "SELECT account, grp FROM address WHERE address = ?", (address,)

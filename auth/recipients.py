@@ -18,6 +18,9 @@ from .hashing import BoundedThreads
 
 log = logger("auth")
 
+_ROLES = frozenset({"postmaster", "abuse"})
+"""Local parts that every domain has (RFC 5321 section 4.5.1, RFC 2142): administrators read what nobody else was given."""
+
 
 class RecipientLookup:
     """Answers LOOKUP for one engine, on its loop."""
@@ -52,6 +55,8 @@ class RecipientLookup:
                     entry = await self.entry(candidate, backend)
                     if entry is not None and await self.provide(entry, backend) is not None:
                         return self._expand(address)
+                if address.partition("@")[0] in _ROLES:
+                    return self._directory.administrators(limit=self._limit)
             return found
         except (Unavailable, TooManyRecipients) as error:
             log.error("lookup not possible", reason=str(error))

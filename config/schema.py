@@ -234,6 +234,7 @@ class SmtpSection:
     recipients: int = key(1_000, "recipients of a message", minimum=100)
     received: int = key(100, "Received lines of a message: more is a loop", minimum=10)
     header_size: int = key(262_144, "header of a message", unit=Unit.OCTETS, minimum=16_384)
+    free_space: int = key(268_435_456, "left on the spool's disk, or no mail is taken (452 4.3.1)", unit=Unit.OCTETS)
     reveal_client: bool = key(False, "tell a client's address in the Received line of what it submits")
     proxy_nets: tuple[str, ...] = key((), "peers whose connections begin with a PROXY header", form=Form.NETWORK)
     proxy_seconds: float = key(5.0, "waiting for a PROXY header", unit=Unit.SECONDS, minimum=0.1)

@@ -43,6 +43,7 @@ class IntakeSettings:
     recipients: int = 1_000  # of one message
     received: int = 100  # Received fields of one message: more is a loop
     header_size: int = 262_144
+    free_space: int = 268_435_456  # left on the spool's disk, or nothing is taken
     reveal_client: bool = False  # whether Received lines of submitted mail tell the client's address
 
 
@@ -118,7 +119,10 @@ class Intake(ABC):
         return replies.RECIPIENT_OK
 
     async def open(self) -> None:
-        """See modes.Transaction."""
+        """See modes.Transaction. Raise Refused when the disk is nearly full: what is in the queue must still find room."""
+        if self.around.spool.free() < self.around.settings.free_space + (self.mail.size or 0):
+            log.error("disk nearly full, mail refused", free_space=self.around.settings.free_space)
+            raise Refused(replies.NO_ROOM)
         self._writer = self.around.spool.new()
 
     def write(self, data: bytes) -> None:

@@ -60,6 +60,7 @@ class SmtpSettings:
     recipients: int = 1_000  # of one message
     received: int = 100  # Received fields of one message
     header_size: int = 262_144
+    free_space: int = 268_435_456  # left on the spool's disk, or nothing is taken
     reveal_client: bool = False  # tell a client's address in the Received line of what it submits
     proxy_nets: Sequence[str] = ()  # peers whose connections begin with a PROXY header
     proxy_seconds: float = 5.0
@@ -112,6 +113,7 @@ class SmtpServer:
                 recipients=settings.recipients,
                 received=settings.received,
                 header_size=settings.header_size,
+                free_space=settings.free_space,
                 reveal_client=settings.reveal_client,
             ),
             spool,

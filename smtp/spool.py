@@ -175,6 +175,11 @@ class Spool:
             return SpoolWriter(self, identifier)
         return SpoolWriter(self, self.new_id())
 
+    def free(self) -> int:
+        """Octets that may still be written on its disk. [inline]"""
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize
+
     def new_id(self) -> str:
         """An id that no message has."""
         # The time first: ids sort by age. 40 random bits keep two messages of a second apart.

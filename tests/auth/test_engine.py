@@ -626,6 +626,25 @@ def test_lookup(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_administrators_read_what_is_for_postmaster(tmp_path: Path) -> None:
+    """RFC 5321 section 4.5.1: until somebody else is given the address."""
+
+    async def scenario() -> None:
+        async with auth_bench(tmp_path) as bench:
+            add_marie(bench)
+            assert not (await bench.engine.lookup("postmaster@ecole.example")).local
+            bench.admin.user_add("chef@ecole.example", admin=True)
+            for address in ("postmaster@ecole.example", "Abuse@Ecole.example", "abuse+spam@ecole.example"):
+                found = await bench.engine.lookup(address)
+                expected = [] if "+" in address else ["chef@ecole.example"]
+                assert [one.address for one in found.local] == expected
+            assert not (await bench.engine.lookup("postmaster@elsewhere.example")).local
+            bench.admin.group_add("postmaster@ecole.example", members=[MARIE])
+            assert [one.address for one in (await bench.engine.lookup("postmaster@ecole.example")).local] == [MARIE]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("address", "served"),
     [

@@ -151,6 +151,23 @@ def test_a_header_is_left_alone_but_for_return_path(tmp_path: Path, message: byt
     run(tmp_path, test)
 
 
+def test_a_disk_that_is_nearly_full_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect()
+        await client.ehlo()
+        monkeypatch.setattr(Spool, "free", lambda self: 300_000_000)
+        large = b"Subject: x\r\n\r\n" + b"y" * 50_000 + b"\r\n"
+        assert (await client.send(large, "anne@ecole.example")).startswith("250")
+        monkeypatch.setattr(Spool, "free", lambda self: 268_435_456 - 1)
+        await client.ask("MAIL FROM:<x@outside.example>")
+        await client.ask("RCPT TO:<anne@ecole.example>")
+        assert await client.ask("DATA") == "452 4.3.1 insufficient system storage, try again later"
+        assert (await client.ask("NOOP")).startswith("250")
+        assert len(world.queued()) == 1
+
+    run(tmp_path, test)
+
+
 def test_a_loop_ends(tmp_path: Path) -> None:
     async def test(world: World) -> None:
         client = await world.connect()
