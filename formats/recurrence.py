@@ -8,7 +8,7 @@ Never walks from DTSTART, never does more than the limits allow.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from heapq import heappop, heappush, merge
 from operator import itemgetter
 from typing import NamedTuple
@@ -182,7 +182,8 @@ class Recurrence:
             elif name == "RDATE":
                 for text in split_list(line.value):
                     self._list(text, line, times)
-        self.recurs = self.recurs or bool(self._sources or self._listed)
+        # An EXDATE alone takes DTSTART away, or does nothing.
+        self.recurs = self.recurs or bool(self._sources or self._listed or self._gone or self._gone_days)
 
     def _last(self, rule: Rule, times: Times) -> int:
         """The wall of the last instance of this rule, END when it is open."""
@@ -266,7 +267,8 @@ class Recurrence:
                 continue
             segment = next(each for each in self._segments if wall < each.until)
             instance = self._told(segment, wall, original)
-            if end is not None and not segment.shift:
+            # What THISANDFUTURE tells has the length that it tells (RFC 5545 section 3.8.4.4).
+            if end is not None and segment.component is master:
                 instance = instance._replace(end=end, last=max(end, instance.first + 1))
             self._others.append(instance)
 
@@ -291,8 +293,8 @@ class Recurrence:
             for segment in self._segments:
                 stream = self._stream(source, segment, since, until, budget)
                 dense = source.series.rule.frequency > DAILY or len(source.series.times) > 1
-                streams.append(_in_order(stream) if dense else stream)
-        return _once(merge(*streams, key=_by_start), several=len(self._sources) > 1)
+                streams.append(_in_order(stream) if dense and segment.times.zone is not UTC else stream)
+        return _once(merge(*streams, key=_by_start))
 
     def _stream(self, source: _Source, segment: _Segment, since: int, until: int, budget: Budget) -> Iterator[Instance]:
         """The instances of a rule that a segment tells, from just before `since` to just after `until`."""
@@ -301,7 +303,11 @@ class Recurrence:
             return
         told = segment.times
         # A change of clocks may skip hours, a few skipped a day; another zone than the master's is up to 26 hours away.
-        slack = 2 * DAY if told.zone is not times.zone else DAY if source.series.rule.frequency <= DAILY else _LONGEST_GAP
+        slack = DAY if source.series.rule.frequency <= DAILY else _LONGEST_GAP
+        if told.zone is not times.zone:
+            slack = 2 * DAY
+        elif times.zone is UTC:
+            slack = 0
         begin = max(segment.since, times.wall + 1)
         if since > -_ALWAYS:
             begin = max(begin, wall_of(since - told.length, times.zone) - segment.shift - slack)
@@ -312,7 +318,7 @@ class Recurrence:
             return
         by_day, zone = times.all_day, times.zone
         gone, gone_days, listed = self._gone, self._gone_days, self._listed
-        excluded = [_Excluded(each, begin, budget) for each in self._excluding]
+        excluded = [_Excluded(each, begin, stop, budget) for each in self._excluding]
         for wall in source.series.walls(begin, budget, stop + 1):
             if wall > stop:
                 break
@@ -381,8 +387,8 @@ class _Excluded:
 
     __slots__ = ("_current", "_last", "_walls")
 
-    def __init__(self, source: _Source, begin: int, budget: Budget) -> None:
-        self._walls = source.series.walls(begin, budget)
+    def __init__(self, source: _Source, begin: int, stop: int, budget: Budget) -> None:
+        self._walls = source.series.walls(begin, budget, stop + 1)
         self._last = source.last
         self._current = next(self._walls, _ALWAYS)
 
@@ -410,12 +416,15 @@ def _in_order(stream: Iterator[Instance]) -> Iterator[Instance]:
             yield found
 
 
-def _once(stream: Iterable[Instance], *, several: bool) -> Iterator[Instance]:
-    """Without what two rules both give."""
-    last: tuple[int, int | None] | None = None
+def _once(stream: Iterable[Instance]) -> Iterator[Instance]:
+    """Without what two rules both give, and two days that are one because clocks skipped the first."""
+    start: int | None = None
+    originals: list[int | None] = []
     for instance in stream:
-        told = (instance.start, instance.original)
-        if several and told == last:
+        if instance.start != start:
+            start, originals = instance.start, [instance.original]
+        elif instance.original in originals:
             continue
-        last = told
+        else:
+            originals.append(instance.original)
         yield instance
