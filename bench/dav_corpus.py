@@ -39,7 +39,7 @@ _NAMES = [
 ]  # fmt: skip
 _PLAIN = str.maketrans("éèëïç", "eeeic")
 _DAYS = ["MO", "TU", "WE", "TH", "FR"]
-_ZONE = """BEGIN:VTIMEZONE
+ZONE = """BEGIN:VTIMEZONE
 TZID:Europe/Paris
 BEGIN:DAYLIGHT
 TZOFFSETFROM:+0100
@@ -56,6 +56,7 @@ DTSTART:19701025T030000
 RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU
 END:STANDARD
 END:VTIMEZONE""".splitlines()
+"""Europe/Paris as a VTIMEZONE."""
 
 
 def _text(rng: random.Random, most: int) -> str:
@@ -135,7 +136,7 @@ def event(number: int, turn: int = 0) -> bytes:
         for week in rng.sample((2, 4), rng.choice([1, 1, 2])):  # an instance even where it is every second week
             instance = begin + timedelta(weeks=week)
             components += component(instance + timedelta(hours=1), [_zoned("RECURRENCE-ID", instance)])
-    head = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//College//Agenda 4.2//FR", *_ZONE]
+    head = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//College//Agenda 4.2//FR", *ZONE]
     return _folded([*head, *components, "END:VCALENDAR"])
 
 

@@ -2,25 +2,32 @@
 
 Ours keeps its sealing and asks an app password of every request. Radicale runs its own server and file store, with
 `htpasswd` in plain (its cheapest). Xandikos keeps a git repository a collection; it takes passwords over TLS alone, so
-here it asks for none, which flatters it. All flush what they store as they do by default.
+here it asks for none, which flatters it. Cyrus takes any password, which costs it nothing either; it need not be installed:
+its packages unpacked into a folder will do. All flush what they store as they do by default.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from .dav_corpus import ZONE
 from .dav_wire import DavClient
 from .dovecot import free_port
 from .ours import DOMAIN, Preau
+from .wire import ImapClient
 
 USER = "bench"
 Items = Iterable[tuple[str, bytes]]
@@ -55,9 +62,9 @@ class _Started:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _start(self, command: list[str], log: Path) -> None:
+    def _start(self, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         for _ in range(400):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -120,12 +127,26 @@ class OurDav:
 
     def fill(self, name: str, items: Items) -> None:
         """PUT by PUT."""
-        client = DavClient(self.port, self.login)
         if name == "small":
+            client = DavClient(self.port, self.login)
             client.request("MKCALENDAR", self.collections[name], _MKCALENDAR, Content_Type="application/xml")
-        for href, data in items:
-            client.request("PUT", self.collections[name] + href, data, Content_Type=_media(name))
-        client.close()
+            client.close()
+        put_all(self, name, items)
+
+
+def put_all(peer: DavPeer, name: str, items: Items) -> None:
+    """PUT items over several connections: most of the time each of them waits for the disk."""
+    own = threading.local()
+
+    def put(item: tuple[str, bytes]) -> None:
+        client = getattr(own, "client", None)
+        if client is None:
+            client = own.client = DavClient(peer.port, peer.login)
+        client.request("PUT", peer.collections[name] + item[0], item[1], Content_Type=_media(name))
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(put, items):
+            pass
 
 
 def _media(name: str) -> str:
@@ -219,3 +240,99 @@ class Xandikos(_Started):
         who = ["-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "gc.auto=0"]
         for words in (["add", "-A"], ["commit", "-q", "-m", "corpus"]):
             subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
+
+
+_CYRUS = """
+configdirectory: {root}/var
+partition-default: {root}/spool
+defaultpartition: default
+cyrus_user: nobody
+admins: admin
+servername: localhost
+allowplaintext: yes
+sasl_pwcheck_method: alwaystrue
+sasl_mech_list: PLAIN
+httpmodules: caldav carddav
+caldav_allowscheduling: off
+virtdomains: off
+altnamespace: on
+unixhierarchysep: on
+zoneinfo_dir: {root}/zones
+idlesocket: {root}/run/idle
+notifysocket: {root}/run/notify
+lmtpsocket: {root}/run/lmtp
+"""
+_CYRUS_SERVICES = """
+START {{
+}}
+SERVICES {{
+  imap cmd="{bin}/imapd -C {root}/imapd.conf" listen="127.0.0.1:{imap}" prefork=0
+  http cmd="{bin}/httpd -C {root}/imapd.conf -U 10000" listen="127.0.0.1:{http}" prefork=2 maxchild=50
+}}
+EVENTS {{
+}}
+"""
+_UTC = ["BEGIN:STANDARD", "TZOFFSETFROM:+0000", "TZOFFSETTO:+0000", "TZNAME:UTC", "DTSTART:19700101T000000", "END:STANDARD"]
+
+
+class Cyrus(_Started):
+    """Cyrus' httpd below its master. Needs root's rights to become another user, as it insists."""
+
+    name = "cyrus"
+
+    def __init__(self, root: Path, prefix: Path) -> None:
+        """`prefix`: where its packages (cyrus-imapd, -common, -caldav and libraries) are unpacked; `/` when installed."""
+        super().__init__()
+        self._root, self._prefix, self._imap = root, prefix, free_port()
+        self.login: tuple[str, str] | None = (USER, "any")
+        homes = {"large": "calendars", "small": "calendars", "cards": "addressbooks"}
+        self.collections = {name: f"/dav/{home}/user/{USER}/{name}/" for name, home in homes.items()}
+        owner = pwd.getpwnam("nobody")
+        for folder in ("spool", "run", *(f"var/{name}" for name in ("db", "proc", "socket", "lock", "sync", "msg"))):
+            (root / folder).mkdir(parents=True)
+        for path in (root, *root.rglob("*")):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        root.parent.chmod(root.parent.stat().st_mode | 0o711)  # its processes reach their folder through this one
+        # It knows time zones by a list and files of its own, which say their place again.
+        for name, lines in (("Europe/Paris", ZONE[2:]), ("Etc/UTC", [*_UTC, "END:VTIMEZONE"])):
+            file = root / "zones" / f"{name}.ics"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            head = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//bench//"]
+            whole = [*head, "BEGIN:VTIMEZONE", f"TZID:{name}", f"X-LIC-LOCATION:{name}", *lines, "END:VCALENDAR", ""]
+            file.write_text("\r\n".join(whole), newline="")
+        (root / "zones" / "zones.tab").write_text("Etc/UTC\nEurope/Paris\n")
+        (root / "imapd.conf").write_text(_CYRUS.format(root=root))
+        services = _CYRUS_SERVICES.format(root=root, bin=prefix / "usr/lib/cyrus/bin", imap=self._imap, http=self.port)
+        (root / "cyrus.conf").write_text(services)
+
+    def __enter__(self) -> Cyrus:
+        libraries = [
+            path.parent for path in sorted(self._prefix.glob("*lib/*/*.so.*")) + sorted(self._prefix.glob("usr/lib/*/*.so.*"))
+        ]
+        unpacked = {} if self._prefix == Path("/") else {"LD_LIBRARY_PATH": ":".join(dict.fromkeys(map(str, libraries)))}
+        master = self._prefix / "usr/lib/cyrus/bin/master"
+        words = ["-C", f"{self._root}/imapd.conf", "-M", f"{self._root}/cyrus.conf", "-p", f"{self._root}/run/master.pid"]
+        self._start([str(master), *words], self._root.parent / "cyrus.log", {**os.environ, **unpacked})
+        admin = ImapClient(self._imap)
+        admin.login("admin", "any")
+        admin.command(f"CREATE user/{USER}".encode())
+        admin.close()
+        # It makes a home when that is first looked at, and not in the midst of MKCALENDAR.
+        client = DavClient(self.port, self.login)
+        for home in ("calendars", "addressbooks"):
+            client.request("PROPFIND", f"/dav/{home}/user/{USER}/", Depth="0")
+        client.close()
+        return self
+
+    def fill(self, name: str, items: Items) -> None:
+        """PUT by PUT."""
+        client = DavClient(self.port, self.login)
+        if name == "cards":
+            kind = "<D:resourcetype><D:collection/><CR:addressbook/></D:resourcetype>"
+            spaces = 'xmlns:D="DAV:" xmlns:CR="urn:ietf:params:xml:ns:carddav"'
+            body = f"<D:mkcol {spaces}><D:set><D:prop>{kind}</D:prop></D:set></D:mkcol>".encode()
+            client.request("MKCOL", self.collections[name], body, Content_Type="application/xml")
+        else:
+            client.request("MKCALENDAR", self.collections[name])
+        client.close()
+        put_all(self, name, items)

@@ -1,7 +1,7 @@
-"""`scripts/bench --dav`: our calendars and contacts beside Radicale and Xandikos, in one run; a table and JSON with ratios.
+"""`scripts/bench --dav`: calendars and contacts beside Radicale, Xandikos and Cyrus in one run; a table and JSON with ratios.
 
 Usage: scripts/bench --dav [--events N] [--cards N] [--rounds N] [--only WORD ...] [--without NAME ...]
-                           [--xandikos COMMAND] [--json FILE]
+                           [--xandikos COMMAND] [--cyrus FOLDER] [--json FILE]
 
 Servers take turns. What is quick is repeated within a round until it can be measured; what is very slow has fewer rounds.
 The work is compared: a ratio with `!` is of an answer with other hits, or with a tenth more or fewer octets of data.
@@ -23,7 +23,7 @@ from html import unescape
 from pathlib import Path
 
 from .dav_corpus import MONTH, RARE, card_uid, cards, event, event_uid, events
-from .dav_peers import DavPeer, OurDav, Radicale, Xandikos
+from .dav_peers import Cyrus, DavPeer, OurDav, Radicale, Xandikos
 from .dav_wire import DavClient
 from .measure import Figure, cpu_seconds, pss_kib
 from .wire import Refused
@@ -34,7 +34,7 @@ _PATIENCE = 45.0  # seconds of one operation on one server, after which it has n
 _SPACES = ' xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:CR="urn:ietf:params:xml:ns:carddav"'
 _TOKEN = re.compile(rb"sync-token>([^<]*)</")
 _HIT = re.compile(rb"\.(?:ics|vcf)</")
-_DATA = re.compile(rb"(?:calendar|address)-data[^>]*>([^<]+)<")
+_DATA = re.compile(rb"(?:calendar|address)-data[^>]*>(?:<!\[CDATA\[(.*?)\]\]>|([^<]+))<", re.DOTALL)
 
 
 @dataclass
@@ -217,7 +217,7 @@ class Work:
 def weigh(operation: Operation, answers: Sequence[bytes]) -> Work:
     """The work in what a server answered."""
     hits = sum(len(operation.count.findall(answer)) for answer in answers) if any(answers) else len(answers)
-    octets = sum(len(unescape(data.decode())) for answer in answers for data in _DATA.findall(answer))
+    octets = sum(len(as_is or unescape(data.decode())) for answer in answers for as_is, data in _DATA.findall(answer))
     return Work(hits, octets)
 
 
@@ -358,8 +358,9 @@ def main() -> int:
     words.add_argument("--cards", type=int, default=5_000, help="cards in the address book (default 5000)")
     words.add_argument("--rounds", type=int, default=5, help="counted rounds of each operation (default 5)")
     words.add_argument("--only", nargs="*", default=[], help="operations whose name holds one of these words")
-    words.add_argument("--without", nargs="*", default=[], help="peers to leave out: radicale, xandikos")
+    words.add_argument("--without", nargs="*", default=[], help="peers to leave out: radicale, xandikos, cyrus")
     words.add_argument("--xandikos", default=shutil.which("xandikos"), help="its command (default: on the path)")
+    words.add_argument("--cyrus", type=Path, default=Path("/"), help="where its packages are unpacked (default: installed)")
     words.add_argument("--json", type=Path, help="write the figures there as well")
     chosen = words.parse_args()
     with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder, contextlib.ExitStack() as stack:
@@ -373,6 +374,10 @@ def main() -> int:
             peers.append(stack.enter_context(Xandikos(root / "xandikos", chosen.xandikos)))
         else:
             print("xandikos is not measured: give --xandikos COMMAND", file=sys.stderr)
+        if "cyrus" not in chosen.without and (chosen.cyrus / "usr/lib/cyrus/bin/httpd").exists():
+            peers.append(stack.enter_context(Cyrus(root / "cyrus", chosen.cyrus)))
+        else:
+            print("cyrus is not measured: give --cyrus FOLDER", file=sys.stderr)
         results = run(peers, chosen)
     if chosen.json:
         figures = {
