@@ -45,7 +45,8 @@ class _Form(NamedTuple):
     start: str | None
     end: str | None
     end_days: int | None
-    duration: int | None
+    duration: str
+    length: int
 
     def render(self, instance: Instance, floating: tzinfo) -> str:
         """The text of this instance."""
@@ -57,12 +58,18 @@ class _Form(NamedTuple):
             by_day = self.end_days is not None
             end = day + (self.end_days or 0) * DAY if by_day else instance.end
             pieces.append(_time(self.end, end, by_day=by_day))
-        elif self.duration is not None and instance.end - instance.start != self.duration:
-            pieces.append(f"DURATION:PT{max(0, instance.end - instance.start)}S\r\n")
+        else:
+            pieces.append(self._duration(instance))
         if instance.original is not None:
             pieces.append(_time("RECURRENCE-ID", instance.original, by_day=instance.by_day))
         pieces.append(self.tail)
         return "".join(pieces)
+
+    def _duration(self, instance: Instance) -> str:
+        """As it was written, but for days that have not 24 hours, and for a PERIOD of RDATE, which has a length of its own."""
+        length = instance.end - instance.start
+        own = bool(self.duration) or (self.start is not None and instance.original is not None)
+        return f"DURATION:PT{max(0, length)}S\r\n" if own and length != self.length and not instance.all_day else self.duration
 
 
 def _time(head: str, value: int, *, by_day: bool) -> str:
@@ -77,10 +84,7 @@ def _form(component: Component, zones: Zones) -> _Form:
     end = moment_of(end_line, zones, None if start is None else start[1])
     duration_line = component.line("DURATION")
     duration = None if duration_line is None else parse_duration(duration_line.value)
-    # A DURATION with days is kept where its days have 24 hours; in UTC the others no longer say the same.
-    keeps_duration = duration is None or not duration.days or start is None or start[0].form == "date"
-    left_out = _RULES | ({"DTSTART"} if start else set()) | ({end_line.name} if end and end_line else set())
-    left_out = left_out if keeps_duration else left_out | {"DURATION"}
+    left_out = _RULES | ({"DTSTART"} if start else set()) | ({end_line.name} if end and end_line else {"DURATION"})
     lines = [_told(line, zones) for line in component.lines if line.name not in left_out]
     inner = "".join(render(_inner(each, zones)) for each in component.components)
     end_days = None
@@ -93,7 +97,8 @@ def _form(component: Component, zones: Zones) -> _Form:
         start="DTSTART" if start else None,
         end=end_line.name if end and end_line else None,
         end_days=end_days,
-        duration=None if keeps_duration else -1,
+        duration=_text(duration_line) if duration_line is not None else "",
+        length=duration.total if duration is not None else 0,
     )
 
 

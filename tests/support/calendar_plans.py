@@ -152,10 +152,14 @@ class Plan:
         told: dict[datetime, tuple[datetime, datetime, datetime, str]] = {}
         taken = {self.utc(one.original) for one in self.overrides}
         ranged = sorted((one for one in self.overrides if one.ranged), key=lambda one: one.original)
+        listed = dict(self.listed)
         for wall, length in sorted(self.originals().items()) if not self.without_master else ():
             original = self.utc(wall)
             if original in taken or (original in told and length is None):
                 continue
+            if wall in listed:
+                # A listed time is one moment, and its days begin there, also where clocks skip what was written.
+                wall = original.astimezone(ZoneInfo(self.zone)).replace(tzinfo=UTC, fold=0)
             segment = next((one for one in reversed(ranged) if one.original <= wall), None)
             if segment is None:
                 span = self.span(wall, length if length is not None else self.length, nominal=length is None and self.nominal)
