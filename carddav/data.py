@@ -19,10 +19,20 @@ MEDIA_TYPES = ("text/vcard", "text/x-vcard", "text/directory")
 """What cards are called in requests."""
 
 
-def data_renderer(asked: Element) -> Callable[[bytes], str]:
+def reads_both(user_agent: str) -> bool:
+    """Whether a client that names no version is known to read, and to write, both.
+
+    Thunderbird makes cards of 4.0 and takes back at once what it stored, by an element without attributes: told in 3.0, an
+    anniversary would be gone from its window as soon as it was typed, and the next change would store the card in 3.0.
+    """
+    return " Thunderbird/" in user_agent
+
+
+def data_renderer(asked: Element, user_agent: str = "") -> Callable[[bytes], str]:
     """Octets of a card -> the text of its address-data. Raise DavError for what is asked wrongly."""
     # Who says nothing means 3.0: those are the defaults of the element (section 10.4), and what phones understand.
     version = asked_version(asked.get("content-type", "text/vcard"), asked.get("version", "3.0"))
+    as_stored = not asked.attrib and reads_both(user_agent)
     if len(asked) > _MOST_NAMES:
         raise DavError(403, carddav("supported-filter"), "Trop de noms. / Too many names.")
     names: dict[str, bool] = {}
@@ -33,9 +43,11 @@ def data_renderer(asked: Element) -> Callable[[bytes], str]:
 
     def text(data: bytes) -> str:
         if everything:
-            return escape_octets(in_version(data, version))
+            return escape_octets(data if as_stored else in_version(data, version))
         try:
-            card = convert(read_card(data), version)
+            card = read_card(data)
+            if not as_stored:
+                card = convert(card, version)
         except InvalidCard:
             return escape_octets(data)
         return escape(render_card(_take(card, names)))

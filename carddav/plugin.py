@@ -80,7 +80,7 @@ class AddressBooks:
 
     def data_renderer(self, context: Context, collection: Collection, asked: Element) -> DataRenderer:
         """See Plugin."""
-        text = data_renderer(asked)
+        text = data_renderer(asked, context.request.headers.get("user-agent", ""))
         return lambda item, data: f"<CR:address-data>{text(data)}</CR:address-data>"
 
 

@@ -154,10 +154,10 @@ def test_a_query_needs_a_filter(world: World) -> None:
     assert world.request("REPORT", BOOK, body, {"Depth": "1"}).status == 400
 
 
-def multiget(world: World, names: Iterable[str], asked: str) -> Answer:
+def multiget(world: World, names: Iterable[str], asked: str, **headers: str) -> Answer:
     hrefs = "".join(f"<D:href>{BOOK}{name}</D:href>" for name in names)
     body = f"<CR:addressbook-multiget {NAMESPACES}><D:prop><D:getetag/>{asked}</D:prop>{hrefs}</CR:addressbook-multiget>"
-    return world.request("REPORT", BOOK, body, {"Depth": "1"})
+    return world.request("REPORT", BOOK, body, {"Depth": "1", **headers})
 
 
 def data_of(answer: Answer, name: str) -> str:
@@ -175,6 +175,17 @@ def test_cards_are_told_in_the_version_that_is_asked(full: World) -> None:
     assert data_of(as_4, "cleo.vcf") == CARDS["cleo.vcf"]
     assert "VERSION:4.0\r\n" in data_of(as_4, "zoe.vcf")
     assert "item1.X-ABLabel:_$!<Mobile>!$_\r\n" in data_of(as_4, "zoe.vcf")
+
+
+def test_thunderbird_gets_cards_as_they_were_put(full: World) -> None:
+    # It asks for no version, and would save in 3.0 what it once got in 3.0.
+    agent = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Thunderbird/153.7.0"}
+    told = multiget(full, CARDS, "<CR:address-data/>", **agent)
+    assert {name: data_of(told, name) for name in CARDS} == CARDS
+    part = multiget(full, CARDS, '<CR:address-data><CR:prop name="VERSION"/></CR:address-data>', **agent)
+    assert "VERSION:4.0\r\n" in data_of(part, "cleo.vcf")
+    asked = multiget(full, CARDS, '<CR:address-data version="3.0"/>', **agent)
+    assert "VERSION:3.0\r\n" in data_of(asked, "cleo.vcf")
 
 
 def test_cards_are_told_in_part(full: World) -> None:
