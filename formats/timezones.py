@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from .calendar_values import DAY, END, parse_moment, parse_offset
 from .content_lines import Component, ContentLimits, InvalidContent, parse_components, split_list
-from .recurrence_rules import YEARLY, Budget, Rule, Series, TooManyInstances, last_of_count, parse_rule
+from .recurrence_rules import YEARLY, Budget, Rule, TooManyInstances, parse_rule
+from .recurrence_series import Series, last_of_count
 from .windows_zones import WINDOWS_ZONES
 
 _LONGEST_NAME = 200
