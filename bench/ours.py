@@ -54,6 +54,7 @@ class Preau:
         self.root = root
         base = free_base()
         self.imap, self.imaps, self.lmtp, self.http = base + 143, base + 993, base + 24, base + 80
+        self.smtp = base + 25
         preau("init", str(root), "--domain", DOMAIN, "--ports-from", str(base), "--plaintext")
         people = root / "people.csv"
         with people.open("w", newline="") as file:
@@ -86,6 +87,11 @@ class Preau:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(30)
             self._process = None
+
+    def queued(self) -> int:
+        """Messages that wait in the queue."""
+        spool = self.root / "data" / "queue"
+        return sum(len(list((spool / name).glob("*"))) for name in ("incoming", "active"))
 
     @property
     def pid(self) -> int:

@@ -127,10 +127,11 @@ def _append_many(bench: Bench) -> int:
             client.append("Sent", message(number))
         client.close()
 
-    return _threads([partial(work, user) for user in CLIENTS]) * 40
+    return run_threads([partial(work, user) for user in CLIENTS]) * 40
 
 
-def _threads(actions: list[Callable[[], None]]) -> int:
+def run_threads(actions: list[Callable[[], None]]) -> int:
+    """Run all at once; their number, or the first failure."""
     failures: list[BaseException] = []
 
     def guard(action: Callable[[], None]) -> None:
@@ -158,6 +159,13 @@ def _search(key: bytes) -> Action:
     return action
 
 
+def _sorted(command: bytes) -> Action:
+    def action(bench: Bench) -> int:
+        return len(bench.client.command(b"UID " + command).translate(None, b" ()\r\n"))
+
+    return action
+
+
 def _copy_move_expunge(verb: bytes) -> Action:
     def action(bench: Bench) -> int:
         count = min(1000, bench.messages // 2)
@@ -178,7 +186,7 @@ def _copy_move_expunge(verb: bytes) -> Action:
 
 
 def _lmtp(connections: int, octets: int) -> Action:
-    body = _sized(octets)
+    body = sized(octets)
     each = max(1, 200 // connections)
 
     def action(bench: Bench) -> int:
@@ -188,12 +196,13 @@ def _lmtp(connections: int, octets: int) -> Action:
                 client.deliver("bench@parents.example.net", [f"{CLIENTS[number % len(CLIENTS)]}@{DOMAIN}"], body)
             client.close()
 
-        return _threads([partial(work, number) for number in range(connections)]) * each
+        return run_threads([partial(work, number) for number in range(connections)]) * each
 
     return action
 
 
-def _sized(octets: int) -> bytes:
+def sized(octets: int) -> bytes:
+    """A message of about so many octets."""
     text = message(1)
     head = text[: text.index(b"\r\n\r\n") + 4]
     line = b"L'\xc3\xa9ch\xc3\xa9ancier est joint \xc3\xa0 ce message, merci de r\xc3\xa9pondre avant mercredi soir.\r\n"
@@ -217,6 +226,9 @@ OPERATIONS: dict[str, tuple[Action, float | None]] = {
     "SEARCH BODY, rare": (_search(b"BODY zanzibar"), 0.1),
     "SEARCH BODY, common": (_search(b"BODY certificat"), 0.1),
     "SEARCH TEXT": (_search(b"TEXT timetable"), 0.1),
+    "SORT by date": (_sorted(b"SORT (DATE) UTF-8 ALL"), 1.0),
+    "SORT by subject": (_sorted(b"SORT (SUBJECT) UTF-8 ALL"), 1.0),
+    "THREAD by references": (_sorted(b"THREAD REFERENCES UTF-8 ALL"), 1.0),
     "COPY 1000": (_copy_move_expunge(b"COPY"), 1.0),
     "MOVE 1000": (_copy_move_expunge(b"MOVE"), 1.0),
     "EXPUNGE 1000": (_copy_move_expunge(b"EXPUNGE"), 0.5),

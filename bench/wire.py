@@ -118,6 +118,10 @@ class ImapClient:
 class LmtpClient:
     """One LMTP connection over TCP (a port) or a Unix socket (a path)."""
 
+    hello = b"LHLO bench.example\r\n"
+    replies_each = True
+    """Whether the end of a message is answered once a recipient."""
+
     def __init__(self, where: int | Path) -> None:
         """Connect, read the banner, say LHLO."""
         if isinstance(where, int):
@@ -128,7 +132,7 @@ class LmtpClient:
             self.socket.connect(str(where))
         self._file = self.socket.makefile("rb")
         self._reply()
-        self.say(b"LHLO bench.example\r\n")
+        self.say(self.hello)
 
     def _reply(self) -> bytes:
         while True:
@@ -150,7 +154,7 @@ class LmtpClient:
         for _ in range(len(recipients) + 2):
             self._reply()
         self.socket.sendall(stuffed(message) + b".\r\n")
-        for _ in recipients:
+        for _ in recipients if self.replies_each else recipients[:1]:
             self._reply()
 
     def close(self) -> None:
@@ -158,6 +162,13 @@ class LmtpClient:
         self.say(b"QUIT\r\n")
         self._file.close()
         self.socket.close()
+
+
+class SmtpClient(LmtpClient):
+    """One SMTP connection to a loopback port."""
+
+    hello = b"EHLO bench.example\r\n"
+    replies_each = False
 
 
 def stuffed(message: bytes) -> bytes:

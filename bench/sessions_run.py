@@ -1,0 +1,204 @@
+"""`scripts/bench --sessions`: many at once beside Dovecot: mixed work, idle sessions, and everybody logging in.
+
+Usage: python -m bench.sessions_run [--only NAME ...] [--idle N] [--json FILE]
+
+    mixed    50 sessions of 10 people do what clients do all day for some seconds: operations a second
+    idle     N sessions (default 1,000) in IDLE, plain and over TLS: memory of the server's tree a session, and the time until
+             each of 50 that watch one mailbox hears of a delivery
+    logins   app-password logins a second from 8 connections at a time
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import ssl
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from .corpus import message, messages
+from .dovecot import Dovecot, installed
+from .measure import cpu_seconds, pss_kib
+from .ours import DOMAIN, Preau
+from .run import run_threads
+from .wire import ImapClient, LmtpClient
+
+PEOPLE = [f"person{number}" for number in range(20)]
+SECONDS = 10.0
+WATCHERS = 50
+
+
+class Peer(Protocol):
+    """A server under measure."""
+
+    name: str
+    imap: int
+    imaps: int
+    lmtp: int
+
+    @property
+    def pid(self) -> int: ...
+
+    def login(self, user: str) -> tuple[str, str]: ...
+
+
+def connect(peer: Peer, user: str, tls: ssl.SSLContext | None = None) -> ImapClient:
+    """Signed in, INBOX selected."""
+    client = ImapClient(peer.imaps if tls else peer.imap, tls=tls)
+    client.login(*peer.login(user))
+    client.command(b"SELECT INBOX")
+    return client
+
+
+def fill(peer: Peer, count: int = 500) -> None:
+    """Mail for everybody."""
+    client = LmtpClient(peer.lmtp)
+    for text in messages(count):
+        client.deliver("bench@parents.example.net", [f"{user}@{DOMAIN}" for user in PEOPLE[:10]], text)
+    client.close()
+
+
+def mixed(peer: Peer) -> dict[str, float]:
+    """Operations a second of 50 sessions, and the 99th percentile of one."""
+    ends = time.perf_counter() + SECONDS
+    took: list[float] = []
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        dice = random.Random(number)
+        client = connect(peer, PEOPLE[number % 10])
+        mine: list[float] = []
+        while time.perf_counter() < ends:
+            begin = time.perf_counter()
+            one = dice.randrange(1, 480)
+            match dice.randrange(10):
+                case 0 | 1:
+                    client.command(b"NOOP")
+                case 2 | 3:
+                    client.command(b"FETCH %d:%d (UID FLAGS ENVELOPE)" % (one, one + 20))
+                case 4 | 5:
+                    client.command(b"FETCH %d (UID BODY.PEEK[])" % one)
+                case 6:
+                    client.command(b"STORE %d %sFLAGS (\\Seen)" % (one, dice.choice((b"+", b"-"))))
+                case 7:
+                    client.command(b"UID SEARCH UNSEEN")
+                case 8:
+                    client.command(b"STATUS Sent (MESSAGES UNSEEN UIDNEXT)")
+                case _:
+                    client.append("Sent", message(one))
+            mine.append(time.perf_counter() - begin)
+        client.close()
+        with lock:
+            took.extend(mine)
+
+    before = cpu_seconds(peer.pid)
+    run_threads([partial(work, number) for number in range(50)])
+    took.sort()
+    return {
+        "operations a second": len(took) / SECONDS,
+        "p99 ms": took[int(len(took) * 0.99)] * 1e3,
+        "cpu ms an operation": (cpu_seconds(peer.pid) - before) / len(took) * 1e3,
+    }
+
+
+def idle(peer: Peer, count: int, tls: ssl.SSLContext | None) -> dict[str, float]:
+    """Memory of a session, and how soon those who watch hear of a delivery."""
+    warm = [connect(peer, user, tls) for user in PEOPLE]
+    for client in warm:
+        client.idle()
+    before = pss_kib(peer.pid)
+    clients = []
+    for number in range(count):
+        client = connect(peer, PEOPLE[number % len(PEOPLE)], tls)
+        client.idle()
+        clients.append(client)
+    memory = (pss_kib(peer.pid) - before) / count
+    watching = clients[:: len(PEOPLE)][:WATCHERS]
+    took: list[float] = []
+    deliver = LmtpClient(peer.lmtp)
+    for _ in range(5):
+        begin = time.perf_counter()
+        deliver.deliver("bench@parents.example.net", [f"{PEOPLE[0]}@{DOMAIN}"], message(1))
+        for client in watching:
+            client.until(b"EXISTS")
+            took.append(time.perf_counter() - begin)
+    deliver.close()
+    for client in (*warm, *clients):
+        client.close()
+    took.sort()
+    return {
+        "KiB a session": memory,
+        "EXISTS p50 ms": took[len(took) // 2] * 1e3,
+        "EXISTS p99 ms": took[int(len(took) * 0.99)] * 1e3,
+    }
+
+
+def logins(peer: Peer) -> dict[str, float]:
+    """Connections with LOGIN a second, eight at a time, and processor time of one."""
+    rates = []
+    before, done = cpu_seconds(peer.pid), 0
+    for _ in range(3):
+        begin = time.perf_counter()
+
+        def work(number: int) -> None:
+            for turn in range(50):
+                client = ImapClient(peer.imap)
+                client.login(*peer.login(PEOPLE[(number + turn) % len(PEOPLE)]))
+                client.close()
+
+        done += run_threads([partial(work, number) for number in range(8)]) * 50
+        rates.append(400 / (time.perf_counter() - begin))
+    return {"a second": statistics.median(rates), "cpu ms of one": (cpu_seconds(peer.pid) - before) / done * 1e3}
+
+
+def main() -> int:
+    """Parse the arguments, start the servers, print and write the figures."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--only", nargs="*", default=["mixed", "idle", "logins"], help="mixed, idle, logins")
+    words.add_argument("--idle", type=int, default=1_000, help="idle sessions (default 1000)")
+    words.add_argument("--json", type=Path, help="write the figures there as well")
+    chosen = words.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    trust = ssl.create_default_context()
+    trust.check_hostname = False
+    trust.verify_mode = ssl.CERT_NONE  # certificates are not what is measured
+    work: dict[str, Callable[[Any], dict[str, float]]] = {}
+    if "mixed" in chosen.only:
+        work["50 mixed sessions"] = mixed
+    if "idle" in chosen.only:
+        work[f"{chosen.idle} idle sessions, plain"] = partial(idle, count=chosen.idle, tls=None)
+        work[f"{chosen.idle} idle sessions, TLS"] = partial(idle, count=chosen.idle, tls=trust)
+    if "logins" in chosen.only:
+        work["logins"] = logins
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder:
+        root = Path(folder)
+        peers: list[Callable[[], Any]] = [lambda: Preau(root / "preau", PEOPLE)]
+        if installed():
+            tls = root / "preau" / "tls"
+            peers.append(lambda: Dovecot(root / "dovecot", certificate=tls / "server.pem", key=tls / "server.key"))
+        for make in peers:
+            with make() as peer:
+                fill(peer)
+                for name, action in work.items():
+                    results.setdefault(name, {})[peer.name] = figures = action(peer)
+                    told = "  ".join(f"{figure:.1f} {unit}" for unit, figure in figures.items())
+                    print(f"{name:<32} {peer.name:<8} {told}", flush=True)
+    if chosen.json:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(results, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
