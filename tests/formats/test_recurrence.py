@@ -5,6 +5,7 @@ PREAU_RULES says how many objects are made up (1,500 rules mean 500 objects), PR
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from random import Random
@@ -15,7 +16,9 @@ import pytest
 import recurring_ical_events
 
 from calendar_plans import FLOATING, Plan, random_plan
+from preau.formats.calendar_text import expand, limit_recurrence_set
 from preau.formats.calendar_values import DAY, parse_moment
+from preau.formats.content_lines import parse_components
 from preau.formats.icalendar import CalendarObject, read_calendar_object
 from preau.formats.recurrence import Instance, RecurrenceLimits, TooManyInstances, alarms, bounds, instances
 from rule_oracle import occurrences
@@ -23,6 +26,7 @@ from rule_oracle import occurrences
 PLANS = int(os.environ.get("PREAU_RULES", "1500")) // 3
 SEED = os.environ.get("PREAU_SEED", "préau")
 LOTS = 10
+NEW_YEAR = 1_767_225_600
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ZONE = ZoneInfo(FLOATING)
 Told = tuple[datetime, datetime, datetime, str]
@@ -423,3 +427,73 @@ def test_an_alarm_that_repeats_for_ever_is_cut() -> None:
     obj = event("DTSTART:20260101T000000Z", ALARM.format("TRIGGER:PT0S\r\nREPEAT:999999999\r\nDURATION:PT1S"))
     (found,) = instances(obj, None, None, default_zone=UTC)
     assert len(alarms(obj, found, found.component.components[0], default_zone=UTC)) == 1_001
+
+
+TIMES = [
+    "00010101",
+    "00010101T000000Z",
+    "99991231",
+    "99991231T235959",
+    "99991231T235959Z",
+    "20260101T090000",
+    "20260329T023000",
+    "20260101",
+    "x",
+]
+VALUES = (
+    *TIMES,
+    *["P1D", "-P9999999W", "P999999999D", "PT999999999H", "-PT1S", "soon", "20260101T090000Z/PT1H", "20260101/20260201"],
+    *["00010101T000000/P999999999D", "FREQ=YEARLY", "FREQ=SECONDLY;COUNT=9999999", "FREQ=DAILY;UNTIL=00010101"],
+    *["FREQ=DAILY;UNTIL=99991231T235959Z", "FREQ=WEEKLY;BYDAY=MO;INTERVAL=999999999", "FREQ=HOURLY;COUNT=100000"],
+    *["FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2", "FREQ=YEARLY;BYWEEKNO=-53,53,1", "²"],
+    "",
+)
+NAMES = ["DTSTART", "DTEND", "DUE", "DURATION", "RRULE", "RDATE", "EXDATE", "EXRULE", "COMPLETED", "CREATED", "FREEBUSY"]
+PARAMETERS = ["", *(f";TZID={name}" for name in ("Europe/Paris", "Pacific/Apia", "UTC+25", "GMT-1200", "Mine")), ";VALUE=DATE"]
+PARAMETERS += [";VALUE=PERIOD", ";RANGE=THISANDFUTURE"]
+KINDS = ("VEVENT", "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY")
+HOSTILE_ZONE = (
+    "BEGIN:VTIMEZONE\r\nTZID:Mine\r\nBEGIN:STANDARD\r\nDTSTART:00010101T000000\r\nTZOFFSETFROM:-2359\r\nTZOFFSETTO:+2359\r\n"
+    "RRULE:FREQ=YEARLY\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n"
+)
+
+
+def hostile(random: Random) -> bytes:
+    """An object whose structure is right and whose values are not."""
+
+    def line(name: str, values: tuple[str, ...] | list[str] = VALUES) -> str:
+        return f"{name}{random.choice(PARAMETERS)}:{random.choice(values)}\r\n"
+
+    kind = random.choice(KINDS)
+    text = f"BEGIN:VCALENDAR\r\n{HOSTILE_ZONE}"
+    for number in range(random.choice((1, 1, 2, 3))):
+        text += f"BEGIN:{kind}\r\nUID:1\r\n"
+        text += f"RECURRENCE-ID;X={number}:{TIMES[number]}\r\n" if number else ""
+        text += line("DTSTART", TIMES) if random.random() < 0.8 else ""
+        text += "".join(line(random.choice(NAMES)) for _ in range(random.randrange(5)))
+        if random.random() < 0.5:
+            text += f"BEGIN:VALARM\r\n{line('TRIGGER')}REPEAT:3\r\n{line('DURATION')}END:VALARM\r\n"
+        text += f"END:{kind}\r\n"
+    return f"{text}END:VCALENDAR\r\n".encode()
+
+
+@pytest.mark.parametrize("lot", range(4))
+def test_whatever_clients_write_is_within_its_bounds_or_too_much(lot: int) -> None:
+    """Nothing but TooManyInstances comes out, at either end of the calendar too."""
+    for number in range(lot, PLANS * 2, 4):
+        random = Random(f"hostile {number}")
+        obj = read_calendar_object(hostile(random))
+        begin = random.choice((None, -62_135_596_800, 0, NEW_YEAR, 253_402_300_799))
+        end = None if begin is None else begin + random.choice((1, DAY, 31 * DAY))
+        first, last, _ = bounds(obj, default_zone=ZONE)
+        low, high = -(1 << 61) if first is None else first, 1 << 61 if last is None else last
+        with suppress(TooManyInstances):
+            for each in islice(instances(obj, begin, end, default_zone=ZONE), 60):
+                assert low <= each.first
+                assert each.last <= high
+                rings = [at for alarm in each.component.components for at in alarms(obj, each, alarm, default_zone=ZONE)]
+                assert all(low <= at < high for at in rings)
+        if begin is not None and end is not None:
+            with suppress(TooManyInstances):
+                assert parse_components(expand(obj, begin, end, default_zone=ZONE))
+            limit_recurrence_set(obj, begin, end, default_zone=ZONE)
