@@ -6,7 +6,7 @@ flush of the disk answers for all of them and a change that fails takes back onl
 lock orders the transactions (busy timeout 30 s). A change reads what it needs (uidnext, modseq) inside its transaction.
 
 transact() returns after the commit is on disk (synchronous=FULL). If the commit itself fails, every change of it raises
-Unavailable and none of them happened.
+Unavailable and none of them happened; if its flush failed, InDoubt: a crash may bring them back (database.InDoubt).
 
 Readers are taken from a small pool, for the time of one batch: never keep one over a yield to a caller.
 Never knows a table; `Schema`s come from the modules that own them.
@@ -22,7 +22,7 @@ from typing import Generic, Literal, TypeVar
 import apsw
 
 from .api import Unavailable
-from .database import Schema, open_database, translated
+from .database import Schema, commit, open_database, translated
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ class AccountDatabase:
             connection = self._begin()
             try:
                 yield connection
-                connection.execute("COMMIT")
+                commit(connection)
             except BaseException:
                 _roll_back(connection)
                 raise
@@ -170,7 +170,7 @@ class AccountDatabase:
                     else:
                         for queued in batch:
                             self._run_one(connection, queued)
-                    connection.execute("COMMIT")
+                    commit(connection)
                 except BaseException:
                     _roll_back(connection)
                     raise

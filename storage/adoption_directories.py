@@ -1,7 +1,8 @@
 """Mailboxes that other software made: Maildir++ directories without a row (see adoption.py).
 
 Owns which directories count: a name that stands for a mailbox name we would take, with cur/ in it, no link. Directories of
-deleted mailboxes on their way to trash/ do not.
+deleted mailboxes on their way to trash/ do not. What one lacks of cur/, new/ and tmp/ is made: others make only what they
+need, and a full disk or a crash stops our own CREATE between them.
 """
 
 import logging
@@ -10,6 +11,7 @@ import stat
 
 import apsw
 
+from . import atomic
 from .api import MailboxId, StoreError
 from .index_mailboxes import INBOX, checked_name, insert_mailbox
 from .mail_context import MailContext
@@ -44,6 +46,8 @@ def look_for_mailboxes(context: MailContext) -> list[MailboxId]:
                 continue
             if name in names or name == INBOX:
                 continue
+            for part in ("cur", "new", "tmp"):
+                atomic.make_directory(context.paths.maildir / directory / part)
             mailbox, _ = insert_mailbox(connection, name)
             connection.execute("UPDATE mailbox SET dir = ? WHERE id = ?", (directory, mailbox))
             names.add(name)

@@ -51,6 +51,7 @@ from .collections_index import (
 from .collections_list import as_text
 from .collections_read import ItemReading
 from .collections_rules import bound_facts, check_segment, merge_item_properties, render_etag, room_of
+from .database import InDoubt
 
 T = TypeVar("T")
 
@@ -243,9 +244,11 @@ class FileCollections(ItemReading):
         return _Written(path, dek is not None, wrapped)
 
     def _commit(self, file: _Written, change: Callable[[apsw.Connection], T]) -> T:
-        """Run the transaction that names a file; when it is refused the file goes again."""
+        """Run the transaction that names a file; when it is refused the file goes again, in doubt it stays."""
         try:
             return self._context.db.transact(change)
+        except InDoubt:
+            raise
         except StoreError:
             remove_item_file(file.path)
             raise

@@ -42,6 +42,7 @@ from .collections_index import (
 from .collections_rebuild import take_up, take_up_items
 from .collections_removal import Removal
 from .collections_rules import check_name, check_properties, merge_properties, parent_of
+from .database import InDoubt
 from .mail_context import MailContext
 
 
@@ -85,6 +86,8 @@ class CollectionList:
 
         try:
             info = context.db.transact(insert)
+        except InDoubt:
+            raise  # a crash may bring the row back
         except StoreError:
             atomic.remove_tree(context.paths.collection(kind, directory))
             raise

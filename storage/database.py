@@ -40,6 +40,13 @@ class DamagedDatabase(Unavailable):
     """Not a database under this key: the wrong key, or damage. What can be made again may be deleted."""
 
 
+class InDoubt(Unavailable):
+    """A commit whose flush failed: it is taken back here, but its pages lie in the log.
+
+    Whoever recovers the log after a crash may find it there, as if it had succeeded. So what it would have named must stay.
+    """
+
+
 class NewerSchema(Unavailable):
     """Written by a later version of Préau."""
 
@@ -66,6 +73,14 @@ def translated(name: str) -> Iterator[None]:
         raise DamagedDatabase(f"{name} is damaged or the key is another") from error
     except _PASSING as error:
         raise Unavailable(f"{name}: {type(error).__name__}") from error
+
+
+def commit(connection: apsw.Connection) -> None:
+    """COMMIT. Raise InDoubt when nobody knows what a crash would make of it, else as SQLite does."""
+    try:
+        connection.execute("COMMIT")
+    except apsw.IOError as error:
+        raise InDoubt(f"a commit was not flushed ({type(error).__name__})") from error
 
 
 def open_database(

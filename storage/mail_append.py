@@ -16,6 +16,7 @@ import apsw
 
 from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError
 from .atomic import Directory
+from .database import InDoubt
 from .index_messages import MessageRow, Placed, flag_bits, now, put_in, system_bits
 from .mail_after import after_append, keep_derived
 from .mail_context import MailContext, OwnChange, new_email_id
@@ -48,6 +49,8 @@ def append(
     except FileNotFoundError as error:
         _take_back(context, mailbox, cur, placed, rows)
         raise NotFound("the mailbox has gone") from error
+    except InDoubt:
+        raise  # a crash may bring the rows back, and then a retry takes its twin: the files stay, for adoption to judge
     except StoreError as error:
         _take_back(context, mailbox, cur, placed, rows, certain=isinstance(error, NotFound | OverQuota | Forbidden))
         raise

@@ -1,6 +1,8 @@
 """Whatever stops a process, and wherever: what was acknowledged is there, and what was removed stays removed."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from failing_system import Faults, failing
 from files import Files, opened
 from preau.storage import adoption, atomic, mail_writer
-from preau.storage.api import FlagOp, Uid
+from preau.storage.adoption_directories import look_for_mailboxes
+from preau.storage.api import CollectionKind, FlagOp, Href, ItemFacts, Uid
 from preau.storage.check import verify_account
+from preau.storage.database import InDoubt
 from store_contract import ANNE, KEYS, MIXED, PLAIN, append, flags_of, read, write_draft
 
 SUPPORT = Path(__file__).parent.parent / "support"
@@ -264,3 +269,59 @@ def test_what_was_expunged_does_not_come_back_after_a_power_cut(tmp_path: Path, 
         view = files.mail.open(files.inbox)
         assert list(view.uids) == [kept]
         view.close()
+
+
+def commit_in_doubt(faults: Faults, change: Callable[[], object], root: Path, dead: Path) -> None:
+    """A change whose commit is not flushed; the files at `dead` are what a kill leaves then."""
+    faults.choose(lambda number, name: errno.EIO if name == "sqlite sync" else 0)
+    with pytest.raises(InDoubt):
+        change()
+    shutil.copytree(root, dead, ignore=shutil.ignore_patterns("*-shm"))
+    faults.choose(lambda number, name: 0)
+
+
+def test_a_delivery_refused_in_doubt_and_tried_again_after_a_crash_is_not_lost(tmp_path: Path) -> None:
+    """Its row came back from the log after a kill, the file of the refused message was gone, and the next try, taken for its
+    twin, was answered with 250 for a row without a file."""
+    root, dead = tmp_path / "root", tmp_path / "dead"
+
+    def deliver(files: Files) -> Uid:
+        return files.mail.append(files.inbox, [write_draft(files.mail, PLAIN, delivery_id="q1")]).uids[0]
+
+    with failing() as faults:
+        with opened(root) as files:
+            commit_in_doubt(faults, lambda: deliver(files), root, dead)
+            assert read(files.mail, files.inbox, deliver(files)) == PLAIN
+        with opened(dead) as files:
+            assert read(files.mail, files.inbox, deliver(files)) == PLAIN
+
+
+def test_an_item_put_over_in_doubt_is_one_of_both_after_a_crash(tmp_path: Path) -> None:
+    """The row of the refused PUT came back from the log, and neither the new file nor the old one was there any more."""
+    root, dead = tmp_path / "root", tmp_path / "dead"
+
+    def put(files: Files, data: bytes) -> None:
+        calendar = files.account.collections.find(CollectionKind.CALENDAR, "calendar").id
+        files.account.collections.put_item(calendar, Href("1.ics"), data, ItemFacts("text/calendar", uid="u"))
+
+    def get(files: Files) -> bytes:
+        calendar = files.account.collections.find(CollectionKind.CALENDAR, "calendar").id
+        return files.account.collections.read_item(calendar, Href("1.ics"))[1]
+
+    with failing() as faults:
+        with opened(root) as files:
+            put(files, b"old")
+            commit_in_doubt(faults, lambda: put(files, b"new"), root, dead)
+            assert get(files) == b"old"
+        with opened(dead) as files:
+            assert get(files) in (b"old", b"new")
+
+
+def test_a_mailbox_that_was_half_made_gets_what_it_lacks(tmp_path: Path) -> None:
+    """A full disk stopped CREATE between its directories; taken in as a mailbox of others, it could not be delivered into."""
+    with opened(tmp_path) as files:
+        (files.paths.maildir / ".Halb" / "cur").mkdir(parents=True)
+        look_for_mailboxes(files.context)
+        halb = files.mail.find("Halb").id
+        assert (files.directory(halb) / "new").is_dir()
+        assert read(files.mail, halb, append(files.mail, halb, PLAIN)) == PLAIN
