@@ -372,7 +372,8 @@ _MESSAGE = (
     b'Subject: =?iso-8859-1?b?6Q==?=\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
     b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nPGI+eDwvYj4=\r\n--b\r\n"
     b"Content-Type: message/rfc822\r\n\r\n"
-    b"Subject: x\r\n\r\ny\r\n--b\r\nContent-Disposition: attachment; filename*0*=utf-8''%e2%82; filename*1=x\r\n\r\nz\r\n--b--\r\n"
+    b"Subject: x\r\n\r\ny\r\n--b\r\n"
+    b"Content-Disposition: attachment; filename*0*=utf-8''%e2%82; filename*1=x\r\n\r\nz\r\n--b--\r\n"
 )
 
 SEEDS: Mapping[str, Sequence[bytes]] = {
