@@ -102,8 +102,8 @@ class People:
 
 def fetched(client: imaplib.IMAP4, number: bytes, items: str) -> tuple[bytes, bytes]:
     """What FETCH gives: the line up to its literal, and the literal."""
-    (part, *_) = client.fetch(number.decode(), items)[1]
-    assert isinstance(part, tuple)
+    # Beside it there may be what another client changed meanwhile.
+    (part,) = (part for part in client.fetch(number.decode(), items)[1] if isinstance(part, tuple))
     return part[0], part[1]
 
 
