@@ -11,7 +11,7 @@ from collections.abc import Callable
 from . import atomic
 from .account_db import AccountDatabase
 from .account_lock import AccountLock
-from .api import AccountId, AccountKeys, ChangeBus, Collections, Mail, Quota, StoreLimits
+from .api import AccountId, AccountKeys, ChangeBus, Collections, Mail, Quota, StoreLimits, Unavailable
 from .background import Background
 from .cache import Cache
 from .collections import FileCollections
@@ -23,6 +23,8 @@ from .mail import FileMail
 from .mail_context import MailContext
 from .paths import AccountPaths
 from .rebuild import is_lost, rebuild_index
+
+_PATIENCE = 10.0  # seconds
 
 SCHEMAS = (MAIL_SCHEMA, COLLECTIONS_SCHEMA)
 """What index.db holds."""
@@ -80,12 +82,18 @@ class FileAccount:
             raise
 
     def _recover(self, paths: AccountPaths, keys: AccountKeys, *, sealing: bool, limits: StoreLimits) -> None:
-        """Mail without an index: make one from the sidecars, before anything looks like an empty account."""
+        """Mail without an index: make one from the sidecars, before anything looks like an empty account.
+
+        Raise Unavailable when others have the account open: they are refused every change, and must let go of it first.
+        """
+        deadline = time.monotonic() + _PATIENCE
         while is_lost(paths):
             if self._held.try_alone():
                 if is_lost(paths):
                     rebuild_index(paths, keys, sealing=sealing, limits=limits)
                 break
+            if time.monotonic() > deadline:
+                raise Unavailable("the account's index is lost, and others have the account open")
             time.sleep(0.05)
         self._held.share()
 

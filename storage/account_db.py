@@ -12,6 +12,7 @@ Readers are taken from a small pool, for the time of one batch: never keep one o
 Never knows a table; `Schema`s come from the modules that own them.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ class AccountDatabase:
         self._schemas = schemas
         self._synchronous = synchronous
         self._writer = open_database(path, key, *schemas, synchronous=synchronous)
+        self._file = _identity(path)
         # Who has the writer. Not a plain lock: those whose change was committed by another must not queue for it again.
         self._turn = threading.Condition()
         self._taken = False
@@ -90,9 +92,16 @@ class AccountDatabase:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
 
-    def _new_reader(self) -> apsw.Connection:
+    def _check(self) -> None:
+        """Raise Unavailable once closed, or when its file was taken away: nothing may be promised in a file without a name,
+        nor a new one be made in its place. Whoever opens the account next, when nobody holds it any more, rebuilds it."""
         if self._closed:
             raise Unavailable(f"{self.path.name} is closed")
+        if _identity(self.path) != self._file:
+            raise Unavailable(f"{self.path.name} was taken away")
+
+    def _new_reader(self) -> apsw.Connection:
+        self._check()
         return open_database(self.path, self._key, *self._schemas, synchronous=self._synchronous, query_only=True)
 
     # -- writing
@@ -152,8 +161,7 @@ class AccountDatabase:
                 raise
 
     def _begin(self) -> apsw.Connection:
-        if self._closed:
-            raise Unavailable(f"{self.path.name} is closed")
+        self._check()
         self._writer.execute("BEGIN IMMEDIATE")
         return self._writer
 
@@ -240,6 +248,14 @@ class AccountDatabase:
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _twin(error: BaseException) -> Unavailable:
