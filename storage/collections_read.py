@@ -182,20 +182,23 @@ class ItemReading(CollectionList):
         token, floor = head[0]
         if since is not None and not floor <= since <= token:
             raise InvalidSyncToken(f"token {since}")
-        events: list[tuple[int, str, Item | None]] = [(row[-1], row[0], parse_item(row)) for row in here]
-        events += [(when, href, None) for href, when in gone]
-        events.sort(key=lambda event: event[:2])
-        cut = len(events) if limit is None else max(1, limit)
+        # Rows of items and of tombstones: both begin with the href and end with the token, and come in order of that.
+        rows: Sequence[Row] = sorted([*here, *gone], key=_by_token) if gone else here
+        cut = len(rows) if limit is None else max(1, limit)
         # A token stands between transactions: what one of them changed is told together.
-        while cut < len(events) and events[cut][0] == events[cut - 1][0]:
+        while cut < len(rows) and rows[cut][-1] == rows[cut - 1][-1]:
             cut += 1
-        truncated = cut < len(events)
+        truncated = cut < len(rows)
         return Changes(
-            changed=[item for _, _, item in events[:cut] if item is not None],
-            gone=[Href(href) for _, href, item in events[:cut] if item is None],
-            sync_token=SyncToken(events[cut - 1][0] if truncated else token),
+            changed=[parse_item(row) for row in rows[:cut] if len(row) > 2],
+            gone=[Href(row[0]) for row in rows[:cut] if len(row) == 2],
+            sync_token=SyncToken(rows[cut - 1][-1] if truncated else token),
             truncated=truncated,
         )
+
+
+def _by_token(row: Row) -> tuple[int, str]:
+    return row[-1], row[0]
 
 
 def _read_at_once(path: str, most: int) -> bytes:
