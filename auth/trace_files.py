@@ -31,6 +31,7 @@ HEAD = "head"
 _MAX_VALUE = 300  # octets of one string, escaped
 _SMALL_VALUE = 48
 _TAIL = 65_536
+_UNVOUCHED = 4 * 1024 * 1024  # octets: more than a second of events
 
 
 def render_line(fields: Mapping[str, object]) -> bytes:
@@ -152,6 +153,30 @@ def last_line(path: Path) -> tuple[bytes | None, int]:
     return (whole.rpartition(b"\n")[2] if b"\n" in data else None), len(torn)
 
 
+def chain_end(path: Path, head: Head) -> tuple[bytes, int] | None:
+    """The last line of a file that follows from what the head vouches for, and how many octets behind it do not.
+
+    A power cut may keep the end of what was not flushed and lose its beginning, so that whole lines make no sense. None when
+    the file does not go on from the head: then it is for verification to say where it was touched.
+    """
+    with open(atomic.open_for_reading(path), "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _UNVOUCHED))
+        data = file.read()
+    found: bytes | None = None
+    seq, hash_, position = head.seq, head.hash, 0
+    for line in data.split(b"\n")[:-1]:
+        event = parse_line(line)
+        if event is not None and event["seq"] == head.seq and next_hash(bytes.fromhex(event["prev"]), line) == head.hash:
+            found = line
+        elif event is not None and event["seq"] == seq + 1 and event["prev"] == hash_.hex():
+            seq, hash_, found = seq + 1, next_hash(hash_, line), line
+        elif found is not None:
+            break
+        position += len(line) + 1
+    return None if found is None else (found, len(data) - position)
+
+
 def first_event(path: Path) -> dict[str, Any] | None:
     """The first event of a file."""
     for line, _ in read_lines(path):
@@ -203,12 +228,24 @@ def verify(folder: Path, key: bytes, *, until: int | None = None) -> Verified:
 
 
 def _whole_lines(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    for path in trace_files(folder):
+    files = trace_files(folder)
+    for path, following in zip(files, [*files[1:], None], strict=False):
+        # What a power cut tore was never vouched for; the next file says how long it was.
+        left = path.stat().st_size - _torn(following)
         for line, whole in read_lines(path):
-            if whole:  # what a power cut tore was never vouched for; the next file says how long it was
+            left -= len(line) + whole
+            if left < 0:
+                break
+            if whole:
                 yield path, line
             elif len(line) > MAX_LINE:
                 yield path, line  # longer than any line of ours: not one
+
+
+def _torn(following: Path | None) -> int:
+    event = None if following is None else first_event(following)
+    octets = event.get("octets") if event is not None and event.get("ev") == "traces.torn" else 0
+    return octets if isinstance(octets, int) and octets > 0 else 0
 
 
 def _blame(

@@ -181,6 +181,8 @@ class Traces:
         files = trace_files.trace_files(self._folder)
         self._head = head or EMPTY_HEAD
         line, torn = trace_files.last_line(files[-1]) if files else (None, 0)
+        if files and head is not None:
+            line, torn = _chain_end(files, head) or (line, torn)
         if files and line is None and len(files) > 1:  # made just before a crash: nothing whole in it yet
             line = trace_files.last_line(files[-2])[0]
         event = trace_files.parse_line(line) if line is not None else None
@@ -211,6 +213,16 @@ class Traces:
             self._append("traces.broken", {"why": broken})
         if torn:
             self._append("traces.torn", {"octets": torn})
+
+
+def _chain_end(files: list[Path], head: Head) -> tuple[bytes | None, int] | None:
+    """The last line that goes on from the head, and what follows it in the last file; None when there is none."""
+    if (end := trace_files.chain_end(files[-1], head)) is not None:
+        return end
+    before = trace_files.chain_end(files[-2], head) if len(files) > 1 else None
+    if before is None or before[1]:
+        return None
+    return before[0], files[-1].stat().st_size  # begun just before a power cut: nothing of it was vouched for
 
 
 def iso_time(seconds: float) -> str:

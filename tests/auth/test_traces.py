@@ -162,6 +162,27 @@ def test_a_line_torn_by_a_power_cut_is_told_and_harms_nothing(tmp_path: Path) ->
     traces.close()
 
 
+def test_whole_lines_torn_by_a_power_cut_are_no_tampering(tmp_path: Path) -> None:
+    """The disk kept the end of what was not flushed and lost its beginning: a line of zeros, and one that follows from it."""
+    traces = open_traces(tmp_path)
+    for _ in range(3):
+        traces.event("auth.ok")
+    traces.sync()
+    (file,) = trace_files.trace_files(tmp_path / "traces")
+    certain = file.stat().st_size
+    traces.event("auth.ok", net="192.0.2.0/24")
+    traces.event("auth.ok")
+    data = bytearray(file.read_bytes())
+    data[certain : certain + 40] = bytes(40)
+    file.write_bytes(data)
+    again = open_traces(tmp_path)
+    assert again.event("auth.ok") == 5
+    assert again.verify() == trace_files.Verified(True, 5)
+    told = [json.loads(line) for line in trace_files.trace_files(tmp_path / "traces")[1].read_bytes().splitlines()]
+    assert [(event["ev"], event.get("octets")) for event in told] == [("traces.torn", len(data) - certain), ("auth.ok", None)]
+    again.close()
+
+
 def test_lines_written_after_the_last_head_still_count(tmp_path: Path) -> None:
     traces = open_traces(tmp_path)
     traces.event("auth.ok")
