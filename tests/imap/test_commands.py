@@ -338,13 +338,20 @@ def test_id_notes_the_client_without_control_characters() -> None:
     assert len(client.session.client) == 64
 
 
+def test_without_a_limit_there_is_no_quota_root() -> None:
+    # Nor an empty list of resources, at which Thunderbird ends the connection, and no mail is pushed to it.
+    client = Client()
+    assert client.say(b"GETQUOTAROOT INBOX") == (["* QUOTAROOT INBOX"], "OK GETQUOTAROOT completed")
+    assert client.say(b'GETQUOTA ""') == ([], "NO [NONEXISTENT] No such quota root")
+
+
 def test_quota_of_the_one_root() -> None:
     store = MemoryStore()
     client = Client(store)
-    assert client.say(b"GETQUOTAROOT INBOX")[0] == ['* QUOTAROOT INBOX ""', '* QUOTA "" ()']
     store.open_account(client.account.id, None, quota=10_240)  # type: ignore[arg-type]  # the memory store needs no keys
     client.add(b"A: b\r\n\r\n" + b"x" * 1016)
     assert client.say(b'GETQUOTA ""')[0] == ['* QUOTA "" (STORAGE 1 10)']
+    assert client.say(b"GETQUOTAROOT INBOX")[0] == ['* QUOTAROOT INBOX ""', '* QUOTA "" (STORAGE 1 10)']
     assert client.say(b"GETQUOTA other")[1].startswith("NO [NONEXISTENT]")
 
 
