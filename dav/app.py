@@ -18,7 +18,7 @@ from ..daemon.log import logger
 from ..storage.api import StoreError
 from . import xml
 from .context import RequestContext, Revoked, Site
-from .errors import DavError, error_for
+from .errors import DavError, error_for, not_found
 from .methods.make import make_collection
 from .methods.refused import handle_not_allowed
 from .methods.table import METHODS, methods_of
@@ -37,6 +37,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WELL_KNOWN = "/.well-known/"
+_SET_UP = (WELL_KNOWN, "/autodiscover/", "/mail/config-v1.1.xml")  # where clients look for what is not served yet
 _FIRST_PIECE = 65_536  # characters gathered before an answer begins: an error in them still has its status
 _COMPRESS_FROM = 1_024
 _LEFT_UNREAD = 65_536  # octets of a body nobody wants that are read to keep the connection
@@ -148,6 +149,9 @@ class App:
             return Response(308, (("Location", self._secure_url(request)),)), None
         header = request.headers.get("authorization")
         if header is None:
+            if request.path.lower().startswith(_SET_UP):
+                # Clients that look for automatic set-up take 401 for "there is some, sign in first".
+                raise not_found()
             return refusal_response(self._sign_in.challenge()), None
         answer = await self._sign_in.enter(
             header,

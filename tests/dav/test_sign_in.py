@@ -50,6 +50,26 @@ def test_another_revocation_does_not(world: World) -> None:
     assert len(world.authenticator.attempts) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/", 401),
+        ("/dav", 401),
+        (HOME, 401),
+        ("/nothing", 401),
+        ("/autodiscover/autodiscover.xml", 404),
+        ("/Autodiscover/Autodiscover.xml", 404),
+        ("/.well-known/autoconfig/mail/config-v1.1.xml", 404),
+        ("/mail/config-v1.1.xml", 404),
+    ],
+)
+def test_nobody_is_asked_who_they_are_where_set_up_might_be(world: World, path: str, answer: int) -> None:
+    # Thunderbird, finding 401 where automatic set-up might be, asks for a password before it does anything else.
+    said = world.request("POST", path, "<Autodiscover/>", login=None)
+    assert said.status == answer
+    assert ("www-authenticate" in said.headers) is (answer == 401)
+
+
 def test_sessions_are_forgotten(world: World) -> None:
     with dav_world(PLUGINS, DavSettings(session_seconds=0, sessions=1)) as short:
         assert status(short) == 207
