@@ -6,6 +6,7 @@ Usage: python -m bench.sessions_run [--only NAME ...] [--idle N] [--json FILE]
     idle     N sessions (default 1,000) in IDLE, plain and over TLS: memory of the server's tree a session, and the time until
              each of 50 that watch one mailbox hears of a delivery
     logins   app-password logins a second from 8 connections at a time
+    monday   1,000 accounts log in over TLS on two connections each and select INBOX, 100 at a time
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from .dovecot import Dovecot, installed
 from .measure import cpu_seconds, pss_kib
 from .ours import DOMAIN, Preau
 from .run import run_threads
-from .wire import ImapClient, LmtpClient
+from .wire import ImapClient, LmtpClient, Refused
 
+NAMES = ("mixed", "idle", "logins", "monday")
 PEOPLE = [f"person{number}" for number in range(20)]
+EVERYBODY = [f"teacher{number}" for number in range(1_000)]
 SECONDS = 10.0
 WATCHERS = 50
 
@@ -160,10 +163,42 @@ def logins(peer: Peer) -> dict[str, float]:
     return {"a second": statistics.median(rates), "cpu ms of one": (cpu_seconds(peer.pid) - before) / done * 1e3}
 
 
+def monday(peer: Peer, tls: ssl.SSLContext) -> dict[str, float]:
+    """Seconds until everybody is in, and processor time of one login with its TLS handshake."""
+    users = iter([user for user in EVERYBODY for _ in range(2)])
+    lock = threading.Lock()
+    clients: list[ImapClient] = []
+    refused = 0
+
+    def work(number: int) -> None:
+        nonlocal refused
+        while True:
+            with lock:
+                user = next(users, None)
+            if user is None:
+                return
+            try:
+                client = connect(peer, user, tls)
+            except (OSError, Refused):
+                with lock:
+                    refused += 1
+                continue
+            with lock:
+                clients.append(client)
+
+    before, begin = cpu_seconds(peer.pid), time.perf_counter()
+    run_threads([partial(work, number) for number in range(100)])
+    took, cpu = time.perf_counter() - begin, cpu_seconds(peer.pid) - before
+    memory = pss_kib(peer.pid)
+    for client in clients:
+        client.close()
+    return {"s": took, "refused": refused, "cpu ms of one": cpu / len(clients) * 1e3, "MiB at the end": memory / 1024}
+
+
 def main() -> int:
     """Parse the arguments, start the servers, print and write the figures."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--only", nargs="*", default=["mixed", "idle", "logins"], help="mixed, idle, logins")
+    words.add_argument("--only", nargs="*", default=list(NAMES), help=", ".join(NAMES))
     words.add_argument("--idle", type=int, default=1_000, help="idle sessions (default 1000)")
     words.add_argument("--json", type=Path, help="write the figures there as well")
     chosen = words.parse_args()
@@ -180,10 +215,12 @@ def main() -> int:
         work[f"{chosen.idle} idle sessions, TLS"] = partial(idle, count=chosen.idle, tls=trust)
     if "logins" in chosen.only:
         work["logins"] = logins
+    if "monday" in chosen.only:
+        work["1,000 accounts on two connections"] = partial(monday, tls=trust)
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder:
         root = Path(folder)
-        peers: list[Callable[[], Any]] = [lambda: Preau(root / "preau", PEOPLE)]
+        peers: list[Callable[[], Any]] = [lambda: Preau(root / "preau", [*PEOPLE, *EVERYBODY])]
         if installed():
             tls = root / "preau" / "tls"
             peers.append(lambda: Dovecot(root / "dovecot", certificate=tls / "server.pem", key=tls / "server.key"))

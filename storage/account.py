@@ -59,9 +59,9 @@ class FileAccount:
         index_key = keys.index if sealing else None
         try:
             self._recover(paths, keys, sealing=sealing, limits=limits)
-            self._db = AccountDatabase(paths.index_db, index_key, *SCHEMAS)
             reader = open_database(paths.index_db, index_key, *SCHEMAS, synchronous="FULL", query_only=True)
             self._reader = IndexReader(reader, paths.index_db.name)
+            self._db = AccountDatabase(paths.index_db, index_key, *SCHEMAS, is_open=True)
             self._cache = Cache(paths.cache_db, keys.cache if sealing else None)
             self.context = MailContext(
                 paths,

@@ -45,14 +45,23 @@ class AccountDatabase:
     """An encrypted SQLite file with one writer connection and a pool of readers. Any thread may call."""
 
     def __init__(
-        self, path: Path, key: bytes | None, *schemas: Schema, synchronous: Literal["FULL", "NORMAL"] = "FULL"
+        self,
+        path: Path,
+        key: bytes | None,
+        *schemas: Schema,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        is_open: bool = False,
     ) -> None:
-        """Open it, making it at first use. Raise DamagedDatabase, NewerSchema, Unavailable."""
+        """Open it, making it at first use. Raise DamagedDatabase, NewerSchema, Unavailable.
+
+        `is_open`: the caller has a connection of its own, so the file is there and whole; the writer, which most sessions
+        never need, is opened with the first change.
+        """
         self.path = path
         self._key = key
         self._schemas = schemas
         self._synchronous = synchronous
-        self._writer = open_database(path, key, *schemas, synchronous=synchronous)
+        self._writer: apsw.Connection | None = None if is_open else self._new_writer()
         self._file = _identity(path)
         # Who has the writer. Not a plain lock: those whose change was committed by another must not queue for it again.
         self._turn = threading.Condition()
@@ -105,6 +114,9 @@ class AccountDatabase:
         return open_database(self.path, self._key, *self._schemas, synchronous=self._synchronous, query_only=True)
 
     # -- writing
+
+    def _new_writer(self) -> apsw.Connection:
+        return open_database(self.path, self._key, *self._schemas, synchronous=self._synchronous)
 
     def transact(self, change: Callable[[apsw.Connection], T]) -> T:
         """Run `change` in a write transaction, perhaps with others; its result once that is on disk.
@@ -162,6 +174,8 @@ class AccountDatabase:
 
     def _begin(self) -> apsw.Connection:
         self._check()
+        if self._writer is None:
+            self._writer = self._new_writer()
         self._writer.execute("BEGIN IMMEDIATE")
         return self._writer
 
@@ -234,14 +248,15 @@ class AccountDatabase:
             except IndexError:
                 break  # taken just now
         with self._my_turn():
-            if not self._closed:
+            if self._writer is not None and not self._closed:
                 self._writer.pragma("shrink_memory")
 
     def close(self) -> None:
         """Close all connections. A call under way ends first; later ones raise Unavailable."""
         with self._my_turn():
             self._closed = True
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
             while self._readers:
                 self._readers.pop().close()
         with self._watching:

@@ -136,46 +136,64 @@ class Cache:
     """
 
     def __init__(self, path: Path, key: bytes | None) -> None:
-        """Open it, making it when it is not there. Raise Unavailable."""
+        """Opened, and made when it is not there, with its first use: who only looks whether there is mail needs none."""
         self._path = path
         self._key = key
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
+        self._reading: IndexReader | None = None
         self._writing: IndexReader | None = None
-        self._open()
+        self._inode = (0, 0)
+        self._closed = False
 
-    def _open(self) -> None:
+    @property
+    def reader(self) -> IndexReader:
+        """The connection that reads. Raise Unavailable."""
+        return self._reading or self._open()
+
+    def _open(self) -> IndexReader:
+        with self._opening:
+            if self._reading is None:
+                self._reading = self._connect(query_only=True)
+            return self._reading
+
+    def _connect(self, *, query_only: bool) -> IndexReader:
+        if self._closed:
+            raise Unavailable(f"{self._path.name} is closed")
         try:
-            self._connect()
+            connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=query_only)
         except (DamagedDatabase, NewerSchema):
             delete_database(self._path)
-            self._connect()
+            connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=query_only)
         self._inode = inode_of(self._path)
-
-    def _connect(self) -> None:
-        reader = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=True)
-        self.reader = IndexReader(reader, self._path.name)
+        return IndexReader(connection, self._path.name)
 
     def _writer(self) -> IndexReader:
         """The connection that writes, opened when it is first needed."""
         with self._opening:
             if self._writing is None:
-                connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL")
-                self._writing = IndexReader(connection, self._path.name)
+                self._writing = self._connect(query_only=False)
             return self._writing
 
     def relax(self) -> None:
         """Give back memory after a quiet time."""
-        self.reader.relax()
         with self._opening:
+            if self._reading is not None:
+                self._reading.relax()
             writing, self._writing = self._writing, None
             if writing is not None:
                 writing.close()
 
     def check_file(self) -> None:
         """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
-        if inode_of(self._path) != self._inode:
-            self.close()
-            self._open()
+        with self._opening:
+            if inode_of(self._path) != self._inode:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+        self._reading = self._writing = None
 
     def put(self, rows: Iterable[CacheRow]) -> None:
         """Keep rows. Not durable, and not missed. Raise Unavailable. [thread]"""
@@ -221,12 +239,10 @@ class Cache:
                 _end(connection)
 
     def close(self) -> None:
-        """Close both connections."""
-        self.reader.close()
+        """Close both connections; later calls raise Unavailable."""
         with self._opening:
-            writing, self._writing = self._writing, None
-            if writing is not None:
-                writing.close()
+            self._closed = True
+            self._let_go()
 
 
 def _end(connection: apsw.Connection) -> None:
