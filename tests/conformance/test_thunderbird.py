@@ -98,6 +98,7 @@ def test_thunderbird_knows_the_folders_by_their_use(desk: Desk) -> None:
 
 
 def test_thunderbird_shows_what_arrives_and_what_others_change(desk: Desk) -> None:
+    # Unasked, and in a folder that was empty. The other tests ask, as a click on "Get messages" does.
     desk.jeanne.put("Poussé")
     assert desk.run("return (await bodyOf(await arrival(inbox, 'Poussé'))).trim();") == "Rendez-vous à huit heures."
     with desk.jeanne.reading() as client:
@@ -118,6 +119,7 @@ def test_what_thunderbird_marks_is_seen_by_others(desk: Desk) -> None:
     desk.jeanne.put("Marqué")
     desk.run(
         """
+        await update(inbox);
         const it = await arrival(inbox, "Marqué");
         inbox.markMessagesRead([it], true);
         inbox.markMessagesFlagged([it], true);
@@ -131,6 +133,7 @@ def test_thunderbird_moves_and_deletes(desk: Desk) -> None:
     desk.jeanne.put("Gardé", "Copié", "Jeté")
     desk.run(
         """
+        await update(inbox);
         for (const subject of ["Gardé", "Copié", "Jeté"]) await arrival(inbox, subject);
         await transfer("move", inbox, "Gardé", folder(address, "Archive"));
         await transfer("copy", inbox, "Copié", folder(address, "Archive"));
@@ -172,6 +175,7 @@ def test_thunderbird_searches_on_the_server(desk: Desk) -> None:
     desk.jeanne.put("Réunion de rentrée", "Autre chose")
     found = desk.run(
         """
+        await update(inbox);
         for (const subject of ["Réunion de rentrée", "Autre chose"]) await arrival(inbox, subject);
         return [
           await search(inbox, ["Body", "huit heures"], ["Subject", "réunion"]),
