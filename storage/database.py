@@ -79,7 +79,7 @@ def commit(connection: apsw.Connection) -> None:
     """COMMIT. Raise InDoubt when nobody knows what a crash would make of it, else as SQLite does."""
     try:
         connection.execute("COMMIT")
-    except apsw.IOError as error:
+    except (apsw.IOError, apsw.FullError) as error:  # full: perhaps only behind the frame that commits
         raise InDoubt(f"a commit was not flushed ({type(error).__name__})") from error
 
 
