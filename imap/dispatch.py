@@ -24,6 +24,8 @@ def run_command(session: Session, row: Row, arguments: object) -> Steps:
         reason = b"no mailbox is selected" if State.SELECTED in row.states else b"already logged in"
         wrong = _WRONG_STATE[session.state]
         return wrong % reason if b"%b" in wrong else wrong
+    if session.view is not None:
+        session.view.begun = session.view.modseq
     try:
         if row.answers_uids:
             # UIDs that the client heard of elsewhere are known here from now on; for others the look comes afterwards.
@@ -47,6 +49,8 @@ def tell_news(session: Session, row: Row, *, look: bool = True) -> Steps:
     if look:
         view.mailbox.refresh()
     yield from session.tell(may_expunge=not row.uses_sequence, uid=row.answers_uids)
+    if session.condstore and (owed := view.still_owed()):
+        yield owed
     if view.mailbox.deleted:
         session.farewell = MAILBOX_GONE
         session.move(Trigger.ENDED)

@@ -150,10 +150,11 @@ class Fetch:
 
     def _of_arrays(self, array: Sequence[int], uids: Sequence[Uid]) -> Sequence[int | None]:
         view = self._view
-        first = view.place(uids[0])
-        mailbox_uids = view.mailbox.uids
-        if first >= 0 and first + len(uids) <= len(mailbox_uids) and mailbox_uids[first + len(uids) - 1] == uids[-1]:
-            return array[first : first + len(uids)]
+        # Only of a current view are all of them there: else one that has gone and one not asked for may make up the number.
+        if view.is_current:
+            first = view.place(uids[0])
+            if view.place(uids[-1]) == first + len(uids) - 1:
+                return array[first : first + len(uids)]
         return [array[place] if place >= 0 else None for place in map(view.place, uids)]
 
     def _lines(self, rows: Rows) -> Iterator[bytes]:

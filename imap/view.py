@@ -74,7 +74,19 @@ class FlagTexts(dict[int, str]):
 class View:
     """What one session sees of one mailbox."""
 
-    __slots__ = ("count", "generation", "keywords", "mailbox", "modseq", "read_only", "structure", "texts", "uids")
+    __slots__ = (
+        "begun",
+        "count",
+        "generation",
+        "keywords",
+        "mailbox",
+        "modseq",
+        "read_only",
+        "settled",
+        "structure",
+        "texts",
+        "uids",
+    )
 
     def __init__(self, mailbox: OpenMailbox, texts: FlagTexts, *, read_only: bool) -> None:
         """Begin with everything that is there now."""
@@ -86,6 +98,8 @@ class View:
         self.count = len(mailbox.uids)
         self.generation = mailbox.generation
         self.modseq: int = mailbox.highestmodseq
+        self.begun: int = self.modseq  # `modseq` when the command under way began
+        self.settled: int = self.modseq  # up to where everything was told, EXPUNGE too
         self.keywords = len(mailbox.keywords)
 
     # -- numbers
@@ -132,6 +146,21 @@ class View:
         """Mask of a message now, all ones when it is gone."""
         place = self.place(uid)
         return self.mailbox.flags[place] if place >= 0 else -1
+
+    def told_in_this_command(self, uids: Sequence[Uid]) -> set[Uid]:
+        """Of messages whose flags are as last told, those told since the command under way began."""
+        if self.begun == self.modseq:
+            return set()
+        return {uid for uid in uids if self._modseq_of(uid) > self.begun}
+
+    def still_owed(self) -> bytes:
+        """HIGHESTMODSEQ of what was told completely, when the client may have heard of a higher one (RFC 7162 section 3.2).
+
+        A client that comes back with the higher one would never learn of what is owed: EXPUNGE, mostly.
+        """
+        if self.settled >= self.mailbox.highestmodseq:
+            return b""
+        return b"* OK [HIGHESTMODSEQ %d] More is told later\r\n" % self.settled
 
     # -- text
 
@@ -197,6 +226,7 @@ class View:
         """
         mailbox = self.mailbox
         if self.is_up_to_date():
+            self.settled = self.modseq
             return
         pieces: list[bytes] = []
         if may_expunge and self.owes_expunge():
@@ -215,6 +245,8 @@ class View:
             self.modseq = mailbox.highestmodseq
             if answered:
                 changed = [number for number in changed if self._modseq_of(number) > answered.get(number, 0)]
+        if not self.owes_expunge():
+            self.settled = self.modseq
         yield from pieces
         yield from self.fetch_lines(changed, uid=uid, modseq=modseq)
 

@@ -35,6 +35,8 @@ def handle_store(session: Session, args: Store) -> Steps:
         mailbox.refresh()
         yield from session.tell(may_expunge=False)
     before = _masks(view, uids) if args.silent else {}
+    # Their FLAGS came in this command, without its change: a client cannot tell, so it hears of them once more.
+    stale = view.told_in_this_command(uids) if args.silent else set()
     as_of = mailbox.highestmodseq
     stored = yield from work(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
     mailbox.refresh()
@@ -42,6 +44,8 @@ def handle_store(session: Session, args: Store) -> Steps:
     alone = mailbox.highestmodseq == stored.modseq and stored.modseq <= as_of + 1
     if args.silent:
         answered = yield from _answer_silently(session, args, stored, before, alone=alone)
+        for uid in stale:
+            answered.pop(uid, None)
     else:
         held = set(stored.failed)
         told = [uid for uid in uids if uid not in held] if held else uids
