@@ -111,6 +111,7 @@ def test_imported_hashes_verify_once_and_ask_to_be_replaced(imported: str) -> No
         pytest.param("{SSHA}***", "neither hex nor base64", id="not base64"),
         pytest.param("{SSHA", "a { without }", id="open brace"),
         pytest.param("$6$", "sha512_crypt", id="malformed crypt"),
+        pytest.param("$P$", "malformed phpass", id="a phpass hash that ends behind its mark"),
         pytest.param("$2b$31$" + BCRYPT[7:], "cost", id="bcrypt for hours"),
         pytest.param("$6$rounds=999999999$" + SHA512.split("$", 3)[3], "cost", id="a billion rounds"),
         pytest.param("$argon2id$v=19$m=4194304,t=10,p=1$c2FsdHNhbHQ$" + "A" * 43, "cost", id="argon2 of 4 GiB"),
