@@ -34,10 +34,11 @@ Fresh = tuple[int, bytes, Derived]
 class WaitingRows:
     """What cache.db of one account is to get. Any thread."""
 
-    def __init__(self, cache: Cache, later: Callable[[], None]) -> None:
-        """`later`: has write() called soon, in the background."""
+    def __init__(self, cache: Cache, later: Callable[[], None], gone_among: Callable[[Sequence[int]], list[int]]) -> None:
+        """`later`: has write() called soon, in the background.  `gone_among`: see MailContext."""
         self._cache = cache
         self._later = later
+        self._gone_among = gone_among
         self._lock = threading.Lock()  # of the tables, never held for long
         self._writing = threading.Lock()
         self._fresh: dict[int, tuple[bytes, Derived]] = {}
@@ -101,12 +102,14 @@ class WaitingRows:
     def write(self) -> None:
         """Write what waits. What cannot be written is let go: it is made again when it is asked for. [background]"""
         with self._writing:
+            written: list[int] = []
             while self._fresh:
                 with self._lock:
                     numbers = list(islice(self._fresh, _AT_ONCE))
                 rows = [row for number in numbers if (row := self._row(number)) is not None]
                 try:
                     self._cache.put(rows)
+                    written += numbers
                 except StoreError as error:
                     log.warning("cache not written", extra={"error": str(error)})
                 self._let_go(numbers)
@@ -115,11 +118,23 @@ class WaitingRows:
             if copies:
                 try:
                     self._cache.copy(copies)
+                    written += [new for _, new in copies]
                 except StoreError as error:
                     log.warning("cached rows not copied", extra={"error": str(error)})
                 with self._lock:
                     for _, new in copies:
                         self._copies.pop(new, None)
+            self._drop_gone(written)
+
+    def _drop_gone(self, numbers: Sequence[int]) -> None:
+        """Forget rows just written of messages that another process removed, and cleared up after, before."""
+        try:
+            if gone := self._gone_among(numbers):
+                with self._lock:
+                    sources = set(self._copies.values())  # dropped by who moved them, once they are copied
+                self._cache.drop([number for number in gone if number not in sources])
+        except StoreError as error:
+            log.warning("cached rows not dropped", extra={"error": str(error)})
 
     def _let_go(self, numbers: Sequence[int]) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -104,7 +105,7 @@ class MailContext:
         self.db = db
         self.reader = reader
         self.cache = cache
-        self.waiting = WaitingRows(cache, self._write_cache_later)
+        self.waiting = WaitingRows(cache, self._write_cache_later, self.gone_among)
         self.background = background
         self.bus = bus
         self.limits = limits
@@ -242,6 +243,17 @@ class MailContext:
                 self._clean[mailbox] = mtimes
             return True
         return False
+
+    def gone_among(self, ids: Sequence[int]) -> list[int]:
+        """Those of ids that no message has. Raise Unavailable.
+
+        Asked after something was written about messages that another process may have removed meanwhile: its own clearing
+        up may have been before that.
+        """
+        if not ids:
+            return []
+        here = self.reader.rows("SELECT id FROM msg WHERE id IN carray(?)", (apsw.carray(array("q", ids)),))
+        return sorted(set(ids).difference(number for (number,) in here))
 
     # -- single statements
 

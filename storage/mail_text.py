@@ -136,6 +136,7 @@ class MailText:
 
     def _take_texts(self) -> None:
         try:
+            kept: list[int] = []
             with self._writer() as index:
                 while self._queue:
                     batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
@@ -144,7 +145,9 @@ class MailText:
                     with index.transaction():
                         for number, text in texts:
                             index.add(number, text)
-                self._copy_texts(index)
+                    kept += [number for number, _ in texts]
+                kept += self._copy_texts(index)
+                self._drop_gone(index, kept)
         except StoreError as error:
             # Not lost: a search reads what has no text from its file.
             log.warning("search text not kept", extra={"account": self._context.account, "error": str(error)})
@@ -184,12 +187,20 @@ class MailText:
             self._copies.extend(pairs)
             self._take_later()
 
-    def _copy_texts(self, index: SearchIndex) -> None:
+    def _copy_texts(self, index: SearchIndex) -> list[int]:
+        """Copy what is to be copied; the ids that got something."""
         pairs = []
         while self._copies:
             pairs.append(self._copies.popleft())
         if pairs:
             index.copy(pairs)
+        return [new for _, new in pairs]
+
+    def _drop_gone(self, index: SearchIndex, ids: Sequence[int]) -> None:
+        """Forget what was just kept of messages that another process removed, and cleared up after, before."""
+        if gone := self._context.gone_among(ids):
+            sources = {old for old, _ in list(self._copies)}  # dropped by who moved them, once they are copied
+            index.remove(number for number in gone if number not in sources)
 
     def drop(self, ids: Sequence[int]) -> None:
         """Messages went; what is to be copied from them is copied first. Raise Unavailable. [background]"""
@@ -244,9 +255,11 @@ class MailText:
                         texts.append((number, extract_text(reader.read, structure_of(reader), self._limits)))
                 except (NotFound, *DAMAGED):
                     continue
-            with self._writer() as index, index.transaction():
-                for number, text in texts:
-                    index.add(number, text)
+            with self._writer() as index:
+                with index.transaction():
+                    for number, text in texts:
+                        index.add(number, text)
+                self._drop_gone(index, [number for number, _ in texts])
         self.index_later()
 
     def _whole(self, mailbox: MailboxId, number: int) -> bytes | None:

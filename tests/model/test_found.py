@@ -1,9 +1,13 @@
 """What random sessions found, each fault by its name (test_random_sessions.py looks for more)."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 from imap_steps import Client, make_site
-from preau.storage.api import FlagOp, Flags, Uid
+from model_store import ANNE, KEYS, Process
+from preau.storage.api import Draft, FlagOp, Flags, Uid
+from preau.storage.check import verify_account
 from preau.storage.memory import MemoryStore
 
 
@@ -68,3 +72,26 @@ def test_modseqs_told_before_an_expunge_that_waits_are_taken_back() -> None:
     validity = first.session.selected.mailbox.uidvalidity
     lines, _ = second.say(b"SELECT INBOX (QRESYNC (%d %d))" % (validity, codes[-1]))
     assert "* VANISHED (EARLIER) 2" in lines
+
+
+def test_nothing_is_kept_of_a_message_that_another_process_removed_before_it_was_derived(tmp_path: Path) -> None:
+    """The one that removed it had cleared caches and search text before the one that delivered it filled them."""
+    root, run = tmp_path / "store", tmp_path / "run"
+    delivery = Process(root, run, "delivery-1", replace(KEYS[ANNE], secret=None), sealing=True)
+    worker = Process(root, run, "imap-1", KEYS[ANNE], sealing=True)
+    try:
+        inbox, archive = delivery.account.mail.find("INBOX").id, worker.account.mail.find("Archive").id
+        writers = [delivery.account.mail.new_message() for _ in range(2)]
+        for writer in writers:
+            writer.write(b"Subject: secret\r\n\r\nBonjour\r\n")
+        delivery.account.mail.append(inbox, [Draft(writer, frozenset({"\\Deleted"})) for writer in writers])
+        worker.account.mail.copy(inbox, [Uid(1)], archive)
+        worker.account.mail.expunge(inbox)
+        worker.background.settle()
+        delivery.account.mail.expunge(archive)
+        delivery.background.settle()
+        worker.background.settle()
+    finally:
+        worker.close()
+        delivery.close()
+    assert verify_account(root, ANNE, KEYS[ANNE], sealing=True) == []

@@ -12,7 +12,9 @@ from preau.storage import adoption
 from preau.storage.api import Uid
 from preau.storage.check import verify_account
 from preau.storage.check_report import Finding
+from preau.storage.database import open_database
 from preau.storage.seal import SealKind, seal_bytes
+from preau.storage.search import SCHEMA, SearchIndex
 from preau.storage.sidecar import UIDLIST
 from store_contract import ANNE, BRUNO, KEYS, MIXED, PLAIN, append, read
 
@@ -94,9 +96,13 @@ def _cut_sidecar(files: Files) -> None:
 
 
 def _orphan_texts(files: Files) -> None:
-    files.context.cache.copy([(files.inbox << 32 | 1, files.inbox << 32 | 77)])
-    files.context.text.copy_later([(files.inbox << 32 | 1, files.inbox << 32 | 77)])
+    # As a process leaves them that dies before it clears up.
+    pairs = [(files.inbox << 32 | 1, files.inbox << 32 | 77)]
     files.settle()
+    files.context.cache.copy(pairs)
+    connection = open_database(files.paths.fts_db, files.context.cache_key, SCHEMA, synchronous="NORMAL")
+    SearchIndex(connection).copy(pairs)
+    connection.close()
 
 
 CASES = [
