@@ -1,7 +1,7 @@
 """calendar-query (RFC 4791 section 7.8): narrowed by the index, decided by it where it can, told as it is found."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from xml.etree.ElementTree import Element
@@ -11,10 +11,11 @@ from ..dav.plugin import Context, Rendering
 from ..dav.reports.multiget import damaged, read_each
 from ..dav.reports.targets import collections_asked
 from ..dav.values import Collection, ItemResource, Resource, Response
-from ..dav.xml import status_response, text_of
+from ..dav.xml import status_response, store, text_of
 from ..formats.recurrence import RecurrenceLimits, TooManyInstances
 from ..formats.timezones import known_zone, read_calendar_timezone
 from ..storage.api import CollectionKind, Item
+from .answers import AllAnswers, Answers
 from .data import takes_object
 from .facts import zone_of
 from .filters import caldav, read_filter
@@ -23,6 +24,8 @@ from .query import Query, matches, only_range, reach_of
 
 _SECONDS = 20.0  # one query
 _DATA = caldav("calendar-data")
+_LASTING = frozenset({_DATA, dav("getetag"), dav("getcontenttype"), dav("getcontentlength"), dav("resourcetype")})
+"""What is told of an object that changes with its octets alone."""
 LIMITS = RecurrenceLimits(instances=20_000, steps=200_000)
 """Of one object in one question."""
 
@@ -58,6 +61,14 @@ class _Question:
     query: Query
     of_objects: bool
     deadline: float
+    key: Hashable | None  # what an answer is remembered under; None: it also rests on what may change without the object
+    answers: Answers
+
+    def keep(self, item: Item, text: str) -> str:
+        """Remember what is told of an item, empty for one that is not found."""
+        if self.key is not None:
+            self.answers.keep(self.collection.info.id, item, self.key, text)
+        return text
 
 
 class Search:
@@ -66,6 +77,7 @@ class Search:
     def __init__(self, objects: Objects) -> None:
         """`objects`: of the process."""
         self._objects = objects
+        self._answers = AllAnswers()
 
     async def handle(self, context: Context, resource: Resource, root: Element) -> Response:
         """A ReportHandler."""
@@ -75,9 +87,16 @@ class Search:
         deadline = time.monotonic() + _SECONDS
 
         def question(collection: Collection) -> _Question:
-            query = Query(asked_filter, zone or zone_of(collection.info.properties), LIMITS)
-            of_objects = takes_object(asked.elements.get(_DATA))
-            return _Question(collection, context.rendering(collection, asked), query, of_objects, deadline)
+            own_zone = zone_of(collection.info.properties)
+            query = Query(asked_filter, zone or own_zone, LIMITS)
+            rendering, data = context.rendering(collection, asked), asked.elements.get(_DATA)
+            key = None
+            if asked.names and _LASTING.issuperset(asked.names) and not (asked.all or asked.names_only):
+                form = None if data is None else (store(data), tuple(data.items()))
+                told = (asked.names, form, context.minimal)
+                key = (query.filter, query.zone, own_zone, collection.path, told)
+            answers = self._answers.of(context.account)
+            return _Question(collection, rendering, query, takes_object(data), deadline, key, answers)
 
         if isinstance(resource, ItemResource):
             return context.multistatus(self._read(context, question(resource.collection), [resource.item]))
@@ -101,12 +120,17 @@ class Search:
         plain = only_range(query.filter)
         sure: list[Item] = []
         unsure: list[Item] = []
+        known: list[str] = []
         for item in context.account.collections.overlapping(asked.collection.info.id, component, start, end):
-            if plain is not None and item.facts.text:
+            told = None if asked.key is None else asked.answers.find(asked.collection.info.id, item, asked.key)
+            if told is not None:
+                known.append(told)
+            elif plain is not None and item.facts.text:
                 if is_in(item.facts.text, plain[1], query.zone):
                     sure.append(item)
             else:
                 unsure.append(item)
+        yield "".join(known)
         await context.pause()
         async for part in _tell(context, asked, sure):
             yield part
@@ -126,9 +150,11 @@ class Search:
             except TooManyInstances:
                 found = True  # its bounds are in the range; how often it takes place there nobody can tell in time
             if found and (data is not None or asked.of_objects or not rendering.needs_data):
-                yield rendering.render(item, obj if asked.of_objects else data)
+                yield asked.keep(item, rendering.render(item, obj if asked.of_objects else data))
             elif found:
                 waiting.append(item)
+            else:
+                asked.keep(item, "")
             if time.monotonic() > asked.deadline:
                 break
             await context.pause()
@@ -143,9 +169,14 @@ async def _tell(context: Context, asked: _Question, items: Sequence[Item]) -> As
         batch = items[begin : begin + 200]
         if rendering.needs_data:
             read = read_each(context.account.collections, collection.info.id, [item.href for item in batch])
-            yield "".join([damaged(collection, item) if data is None else rendering.render(item, data) for item, data in read])
+            yield "".join(
+                [
+                    damaged(collection, item) if data is None else asked.keep(item, rendering.render(item, data))
+                    for item, data in read
+                ]
+            )
         else:
-            yield "".join([rendering.render(item, None) for item in batch])
+            yield "".join([asked.keep(item, rendering.render(item, None)) for item in batch])
         await context.pause()
 
 

@@ -480,3 +480,35 @@ def test_a_bomb_ends(world: World) -> None:
     answer = query(world, comp("VEVENT"), asked, path=CALENDAR)
     assert (answer.status, answer.condition()) == (403, f"{DAV}number-of-matches-within-limits")
     assert free_busy(world, "20260101T000000Z", "20270101T000000Z", CALENDAR).status == 403
+
+
+def test_the_same_question_again_has_the_answer_of_now(world: World) -> None:
+    """What was answered is remembered: for those octets, that question and that zone."""
+    series = "BEGIN:VEVENT\nUID:{0}\nDTSTAMP:20260101T000000Z\nDTSTART{1}\nRRULE:FREQ=DAILY;COUNT=9\nSUMMARY:{2}\nEND:VEVENT\n"
+    for name, start, summary in (("a", ":20260105T100000Z", "un"), ("b", ";VALUE=DATE:20260105", "deux")):
+        assert world.request("PUT", f"{CALENDAR}{name}.ics", wrap(series.format(name, start, summary))).status == 201
+    span = comp("VEVENT", between("20260106T000000Z", "20260107T000000Z"))
+    expand = "<C:calendar-data><C:expand start='20260106T000000Z' end='20260107T000000Z'/></C:calendar-data>"
+    later = comp("VEVENT", between("20260201T000000Z", "20260202T000000Z"))
+    for _ in range(3):
+        first = query(world, span, expand, path=CALENDAR)
+        assert (found(first), first.text.count("BEGIN:VEVENT")) == (["a", "b"], 2)
+        assert found(query(world, later, expand, path=CALENDAR)) == []
+        plain = query(world, span, "<C:calendar-data/>", path=CALENDAR)
+        assert "RRULE" in data_at(plain, CALENDAR, "a.ics")
+    assert world.request("PUT", f"{CALENDAR}a.ics", wrap(series.format("a", ":20260105T110000Z", "change"))).status == 204
+    changed = query(world, span, expand, path=CALENDAR)
+    assert "SUMMARY:change" in data_at(changed, CALENDAR, "a.ics")
+    assert "DTSTART:20260106T110000Z" in data_at(changed, CALENDAR, "a.ics")
+    assert world.request("DELETE", f"{CALENDAR}a.ics").status == 204
+    assert found(query(world, span, expand, path=CALENDAR)) == ["b"]
+    # Days begin earlier where the calendar is said to lie in Tokyo: the series is over before that hour of its last day.
+    last = comp("VEVENT", between("20260113T160000Z", "20260113T170000Z"))
+    assert found(query(world, last, path=CALENDAR)) == ["b"]
+    body = "<D:set><D:prop><C:calendar-timezone-id>Asia/Tokyo</C:calendar-timezone-id></D:prop></D:set>"
+    assert world.request("PROPPATCH", CALENDAR, f"<D:propertyupdate {NAMESPACES}>{body}</D:propertyupdate>").status == 207
+    assert found(query(world, last, path=CALENDAR)) == []
+
+
+def data_at(answer: Answer, path: str, name: str) -> str:
+    return answer.properties(path + name)[DATA].text or ""
