@@ -185,8 +185,31 @@ class Client:
         """Keep what it knows of the selected mailbox, as one that loses its connection does."""
         if self.steps is not None:
             self.mirror.forget_guesses()
-        if self.box is not None and self.mirror.selected and self.kind is Kind.QRESYNC and self.mirror._cache is None:
+        if self.box is not None and self.mirror.selected and self.kind is not Kind.PLAIN and self.mirror._cache is None:
             self.kept[self.box.name] = self.mirror.cache()
+
+    def catch_up(self, cache: Cache) -> None:
+        """What a client with CONDSTORE alone does when it comes back (RFC 7162 section 6, RFC 4549): the flags that changed,
+        and which are left. Then it must know the truth of all that it knew before.
+        """
+        box = self.box
+        assert box is not None
+        if cache.uidvalidity != self.mirror.uidvalidity or not cache.messages or not self.mirror.entries:
+            return
+        last = max(cache.messages)
+        self.say(b"UID FETCH 1:%d (FLAGS) (CHANGEDSINCE %d)" % (last, cache.highest))
+        told = {entry.uid: (entry.flags, entry.modseq) for entry in self.mirror.entries if entry.uid is not None}
+        found = self.say(b"UID SEARCH UID 1:%d" % last).found
+        known = {uid: told.get(uid, cache.messages.get(uid)) for uid in found or ()}
+        box_now = {uid: here for uid, here in box.rows.messages.items() if uid <= last}
+        self.say(b"NOOP")
+        for entry in self.mirror.entries:
+            if entry.uid in known and entry.flags is not None:
+                known[entry.uid] = entry.flags, entry.modseq
+        assert known.keys() == box_now.keys(), f"{self.name}: {sorted(known)}, true is {sorted(box_now)}\n{self.story()}"
+        for uid, here in box_now.items():
+            flags = (known[uid] or (None, None))[0]
+            assert flags == here.flags, f"{self.name}: {uid} is {flags}, true is {here.flags}\n{self.story()}"
 
     def leave(self) -> None:
         """The selected mailbox is left."""

@@ -362,6 +362,9 @@ class World:
         for client in self.clients:
             if client.box is not None:
                 self._compare(client)
+        for client in self.clients:
+            if client.kind is Kind.CONDSTORE and client.kept:
+                self._come_back(client)
         fresh = self.rng.choice(self.clients)
         for name in BOXES:
             self._read(fresh, name)
@@ -388,6 +391,15 @@ class World:
             assert not self.files[mailbox] & box.rows.messages.keys(), f"files that went from {name} are still counted"
             self.files[mailbox].clear()
             box.others.clear()
+
+    def _come_back(self, client: Client) -> None:
+        """A client with CONDSTORE alone catches up with each mailbox that it kept something of."""
+        for name, cache in list(client.kept.items()):
+            client.drop()
+            client.select(name, self.boxes[name])
+            client.end()
+            client.catch_up(cache)
+            del client.kept[name]
 
     def _compare(self, client: Client) -> None:
         box = client.box
