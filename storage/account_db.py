@@ -3,7 +3,7 @@
 Theory of operation. Several processes write index.db, several threads of each. Within a process, transact() queues a
 change; whoever gets the writer runs all that are queued in one BEGIN IMMEDIATE ... COMMIT, each under a savepoint, so one
 flush of the disk answers for all of them and a change that fails takes back only itself. Between processes SQLite's own
-lock orders the transactions (busy timeout 30 s). A change reads what it needs (uidnext, modseq) inside its transaction.
+lock orders the transactions (30 s, fairly by a turnstile). A change reads what it needs (uidnext, modseq) inside its own.
 
 transact() returns after the commit is on disk (synchronous=FULL). If the commit itself fails, every change of it raises
 Unavailable and none of them happened; if its flush failed, InDoubt: a crash may bring them back (database.InDoubt).
@@ -14,6 +14,7 @@ Never knows a table; `Schema`s come from the modules that own them.
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,13 +23,15 @@ from typing import Generic, Literal, TypeVar
 
 import apsw
 
+from .account_lock import Turnstile
 from .api import Unavailable
-from .database import Schema, commit, open_database, translated
+from .database import BUSY_TIMEOUT, Schema, commit, open_database, translated
 
 T = TypeVar("T")
 
 _IDLE_READERS = 4
 _BATCH = 64  # changes a commit: bounds how long the first of them waits
+_BUSY_STEP = 0.0005  # seconds
 
 
 class _Queued(Generic[T]):
@@ -63,6 +66,7 @@ class AccountDatabase:
         self._synchronous = synchronous
         self._writer: apsw.Connection | None = None if is_open else self._new_writer()
         self._file = _identity(path)
+        self._turnstile = Turnstile(path.parent)
         # Who has the writer. Not a plain lock: those whose change was committed by another must not queue for it again.
         self._turn = threading.Condition()
         self._taken = False
@@ -176,7 +180,7 @@ class AccountDatabase:
         self._check()
         if self._writer is None:
             self._writer = self._new_writer()
-        self._writer.execute("BEGIN IMMEDIATE")
+        begin_in_turn(self._writer, self._turnstile)
         return self._writer
 
     def _run_batch(self) -> None:
@@ -255,6 +259,7 @@ class AccountDatabase:
         """Close all connections. A call under way ends first; later ones raise Unavailable."""
         with self._my_turn():
             self._closed = True
+            self._turnstile.close()
             if self._writer is not None:
                 self._writer.close()
             while self._readers:
@@ -263,6 +268,29 @@ class AccountDatabase:
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+
+
+def begin_in_turn(connection: apsw.Connection, turnstile: Turnstile) -> None:
+    """BEGIN IMMEDIATE, before any process that comes later. Raise apsw.BusyError after BUSY_TIMEOUT.
+
+    Within the turnstile SQLite is asked every half millisecond: its own handler soon sleeps 0.1 s between two tries, in which
+    others begin and end.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT / 1000
+    turnstile.enter(until)
+    connection.set_busy_timeout(0)
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except apsw.BusyError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_BUSY_STEP)
+    finally:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        turnstile.leave()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,12 +1,16 @@
 """Who has an account open: each process a shared lock, whoever remakes its index the only one.
 
 Owns the file `lock` in the account's directory (flock, so that it goes with its process). It keeps `store rebuild` from
-remaking an index that a daemon is working with; daemons among themselves are ordered by SQLite.
+remaking an index that a daemon is working with; daemons among themselves are ordered by SQLite, and politely: the file's
+first octet is a turnstile (an OFD lock, apart from the flock). Whoever wants to write goes through it with the next
+transaction as its own, and others wait before it; without it a busy process takes SQLite's lock again before a waiting
+one wakes, for seconds on end.
 """
 
 import errno
 import fcntl
 import os
+import struct
 import time
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from .api import Unavailable
 
 _PATIENCE = 10.0  # seconds
 _STEP = 0.05
+_TURN_STEP = 0.0007  # seconds
+_RANGE = struct.Struct("hhqqi4x")  # struct flock
 
 
 class AccountLock:
@@ -64,3 +70,41 @@ class AccountLock:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+
+class Turnstile:
+    """Who writes next, among processes. A courtesy: what may be written is SQLite's to say, with or without it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, directory: Path) -> None:
+        """Open the file `lock`, making it when it is not there. Without it nobody waits here."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._descriptor = os.open(directory / "lock", flags, 0o660)
+        except OSError:
+            self._descriptor = -1
+
+    def enter(self, until: float) -> None:
+        """Wait until nobody else is in it, by the monotonic clock no longer than `until`."""
+        while not self._set(fcntl.F_WRLCK) and time.monotonic() < until:
+            time.sleep(_TURN_STEP)
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        self._set(fcntl.F_UNLCK)
+
+    def _set(self, kind: int) -> bool:
+        if self._descriptor < 0:
+            return True
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _RANGE.pack(kind, os.SEEK_SET, 0, 1, 0))
+        except OSError as error:
+            return error.errno not in (errno.EAGAIN, errno.EACCES)
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
