@@ -265,6 +265,7 @@ def test_changes_queued_meanwhile_share_a_commit(tmp_path: Path) -> None:
         commits += 1
         return False
 
+    assert db._writer is not None
     db._writer.set_commit_hook(lambda: count(None))
     go.set()
     for thread in threads:
@@ -277,6 +278,7 @@ def test_changes_queued_meanwhile_share_a_commit(tmp_path: Path) -> None:
 
 
 def test_a_commit_that_fails_fails_for_all_of_it(db: AccountDatabase) -> None:
+    assert db._writer is not None
     db._writer.set_commit_hook(lambda: True)
     with pytest.raises(apsw.ConstraintError), db.write() as connection:
         insert("lost")(connection)

@@ -15,9 +15,16 @@ def test_who_waits_writes_before_who_has_just_written(tmp_path: Path) -> None:
     busy, waiting = (AccountDatabase(tmp_path / "index.db", None, *SCHEMAS) for _ in range(2))
     thread = threading.Thread(target=waiting.transact, args=(lambda _: order.append("waiting"),))
     probe = Turnstile(tmp_path)
+
+    def somebody_stands_there() -> bool:
+        if not probe._set(fcntl.F_WRLCK):
+            return True
+        probe.leave()
+        return False
+
     with busy.write():
         thread.start()
-        wait_for(lambda: not probe._set(fcntl.F_WRLCK) or probe.leave())  # it stands in the turnstile
+        wait_for(somebody_stands_there)
     busy.transact(lambda _: order.append("busy"))
     thread.join()
     assert order == ["waiting", "busy"]

@@ -97,6 +97,10 @@ class Background:
         """Its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
+    def end(self, peer: Peer) -> None:
+        """Of a peer. Raise what a client did to it that no client may."""
+        self.run(peer.stop())
+
     def stop(self) -> None:
         """No more."""
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -159,7 +163,7 @@ def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Houses]:
             background.run(peer.start(f"127.0.1.{number}", port))
         background.run(second.start(SECOND_HOST, port))
         for peer in (*peers.values(), second):
-            stack.callback(lambda peer=peer: background.run(peer.stop()))
+            stack.callback(background.end, peer)
         settings = SETTINGS.format(port=port, dns=address, dns_port=dns_port)
         here = make_instance(folder / "here", free_base(), settings=settings)
         base = free_base()

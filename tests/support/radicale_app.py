@@ -14,7 +14,8 @@ class RadicaleApp:
 
     def __init__(self, folder: Path) -> None:
         """Nobody needs a password."""
-        from radicale import Application, config
+        from radicale import config
+        from radicale.app import Application
 
         logging.getLogger("radicale").setLevel(logging.CRITICAL)
         configuration = config.load()
