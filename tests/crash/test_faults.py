@@ -145,12 +145,23 @@ def _fail(faults: Faults, base: Path, act: str, failure: int, fatal: int, lastin
             refused = True
         assert faults.struck
         faults.choose(lambda number, name: 0)
-        shutil.copytree(root, dead, ignore=shutil.ignore_patterns("*-shm"))
+        _copy(root, dead)
         _go_on(files, act, refused, before, after)
     _check(root, after)
     with opened(dead) as files:  # killed at the fault
         _go_on(files, act, refused, before, after)
     _check(dead, after)
+
+
+def _copy(root: Path, dead: Path) -> None:
+    """The files as they are. Background work may take some away meanwhile: then once more."""
+    for attempt in range(20):
+        try:
+            shutil.copytree(root, dead, ignore=shutil.ignore_patterns("*-shm"))
+            return
+        except (shutil.Error, FileNotFoundError):
+            shutil.rmtree(dead, ignore_errors=True)
+            assert attempt < 19
 
 
 def _go_on(files: Files, act: str, refused: bool, before: View, after: View) -> None:

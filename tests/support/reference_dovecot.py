@@ -19,6 +19,8 @@ base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/log
 protocols = imap
+# Its looks at a mailbox, where the system has no inotify instance left for one more process.
+mailbox_idle_check_interval = 1 secs
 mail_plugins = zlib
 listen = 127.0.0.1
 ssl = no
