@@ -60,10 +60,21 @@ class Recording:
     """All that was acknowledged, to the end."""
 
 
+class Misread(Exception):
+    """A log that contradicts itself: the work is to be recorded again.
+
+    strace writes a call down when it ends; among many threads a descriptor's number may be another file's before its closing
+    is told.
+    """
+
+
 def read_recording(disk: Disk, calls: list[Call]) -> Recording:
-    """`disk`: made before the work began."""
+    """`disk`: made before the work began. Raise Misread."""
     dry = deepcopy(disk)
-    boundaries = frozenset(position for position, call in enumerate(calls) if dry.step(call))
+    try:
+        boundaries = frozenset(position for position, call in enumerate(calls) if dry.step(call))
+    except AssertionError as error:
+        raise Misread(str(error)) from error
     return Recording(disk, calls, boundaries, parse(dry.told))
 
 
