@@ -152,6 +152,15 @@ class Revocation:
     why: str = ""
     lost: bool = False
 
+    def names(self, granted: Granted) -> bool:
+        """Whether it ends this sign-in: it matches in every field that is set, and one is."""
+        return (
+            (self.account is None or self.account == granted.identity.account)
+            and (self.credential is None or self.credential == granted.credential)
+            and (self.session is None or self.session == granted.session)
+            and (self.account, self.credential, self.session) != (None, None, None)
+        )
+
 
 class Authenticator(Protocol):
     """The daemons' way to `auth`."""

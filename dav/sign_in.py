@@ -201,7 +201,7 @@ class SignIn:
             return self._refusals.unavailable()
         now = time.monotonic()
         session = DavSession(granted, account, key, now, now)
-        if any(revocation.lost or matches(revocation, granted) for revocation in self._heard[heard:]):
+        if any(revocation.lost or revocation.names(granted) for revocation in self._heard[heard:]):
             session.over = True
             self._close(session)
             return self._refusals.unavailable()
@@ -252,7 +252,7 @@ class SignIn:
         if self._under_way:
             self._heard.append(revocation)
         for session in list(self._sessions.values()):
-            if revocation.lost or matches(revocation, session.granted):
+            if revocation.lost or revocation.names(session.granted):
                 if not revocation.lost:
                     granted = session.granted
                     log.info("session revoked", account=granted.identity.account, session=granted.session, why=revocation.why)
@@ -265,13 +265,3 @@ class SignIn:
         for task in list(self._under_way.values()):
             task.cancel()
         await asyncio.gather(*self._closing, *self._under_way.values(), return_exceptions=True)
-
-
-def matches(revocation: Revocation, granted: Granted) -> bool:
-    """Whether a revocation names this sign-in: in every field that is set, and one is."""
-    return (
-        (revocation.account is None or revocation.account == granted.identity.account)
-        and (revocation.credential is None or revocation.credential == granted.credential)
-        and (revocation.session is None or revocation.session == granted.session)
-        and (revocation.account, revocation.credential, revocation.session) != (None, None, None)
-    )

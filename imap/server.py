@@ -241,7 +241,7 @@ class ImapServer:
             return
         for connection in connections:
             granted = connection.session.granted
-            if granted is not None and _matches(revocation, granted):
+            if granted is not None and revocation.names(granted):
                 log.info("session revoked", account=granted.identity.account, session=granted.session, why=revocation.why)
                 connection.bye(_REVOKED)
 
@@ -314,12 +314,3 @@ class _Accepted(asyncio.Protocol):
             return
         transport.set_protocol(connection)
         connection.connection_made(transport)
-
-
-def _matches(revocation: Revocation, granted: Granted) -> bool:
-    return (
-        (revocation.account is None or revocation.account == granted.identity.account)
-        and (revocation.credential is None or revocation.credential == granted.credential)
-        and (revocation.session is None or revocation.session == granted.session)
-        and (revocation.account, revocation.credential, revocation.session) != (None, None, None)
-    )

@@ -165,7 +165,7 @@ class Authentication:
             return
         for session in sessions:
             granted = self._live.get(session)
-            if granted is not None and _concerns(revocation, granted):
+            if granted is not None and revocation.names(granted):
                 self._expel(session, granted, revocation.why)
 
     def _expel(self, session: "ServiceSession", granted: Granted, why: str) -> None:
@@ -201,12 +201,3 @@ class Authentication:
 def as_reply(refusal: Refusal) -> Reply:
     """A refusal of auth/refusals.py in SMTP's form."""
     return Reply(refusal.smtp_code, refusal.enhanced_code, refusal.text)
-
-
-def _concerns(revocation: Revocation, granted: Granted) -> bool:
-    return (
-        (revocation.account is None or revocation.account == granted.identity.account)
-        and (revocation.credential is None or revocation.credential == granted.credential)
-        and (revocation.session is None or revocation.session == granted.session)
-        and (revocation.account, revocation.credential, revocation.session) != (None, None, None)
-    )
