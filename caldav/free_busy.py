@@ -44,8 +44,6 @@ class FreeBusy:
             raise DavError(400, text="time-range: start, end")
         if span.end - span.start > _LONGEST:
             raise forbidden(dav("number-of-matches-within-limits"), "Au plus dix ans. / At most ten years.")
-        if isinstance(resource, Home) and context.depth is None:
-            raise DavError(400, text="Depth")
         if isinstance(resource, Home) and context.depth not in (INFINITY, 0, 1):
             raise DavError(400, text="Depth")
         deadline = time.monotonic() + _SECONDS

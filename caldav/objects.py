@@ -12,7 +12,7 @@ from datetime import tzinfo
 from itertools import islice
 from weakref import WeakKeyDictionary
 
-from ..dav.reports.multiget import read_each
+from ..dav.items import read_each
 from ..formats.calendar_times import times_of
 from ..formats.calendar_values import parse_moment, utc_of
 from ..formats.icalendar import CalendarObject, InvalidCalendar, read_calendar_object

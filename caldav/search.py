@@ -7,8 +7,8 @@ from datetime import tzinfo
 from xml.etree.ElementTree import Element
 
 from ..dav.errors import DavError, dav, forbidden
+from ..dav.items import damaged, tell_items
 from ..dav.plugin import Context, Rendering
-from ..dav.reports.multiget import damaged, read_each
 from ..dav.reports.targets import collections_asked
 from ..dav.values import Collection, ItemResource, Resource, Response
 from ..dav.xml import status_response, store, text_of
@@ -64,11 +64,20 @@ class _Question:
     key: Hashable | None  # what an answer is remembered under; None: it also rests on what may change without the object
     answers: Answers
 
+    def known(self, item: Item) -> str | None:
+        """What was told of an item before, empty if it was not found; None: not known."""
+        return None if self.key is None else self.answers.find(self.collection.info.id, item, self.key)
+
     def keep(self, item: Item, text: str) -> str:
         """Remember what is told of an item, empty for one that is not found."""
         if self.key is not None:
             self.answers.keep(self.collection.info.id, item, self.key, text)
         return text
+
+    def told(self) -> Rendering:
+        """`rendering` that remembers."""
+        render = self.rendering.render
+        return Rendering(lambda item, data: self.keep(item, render(item, data)), self.rendering.needs_data)
 
 
 class Search:
@@ -122,7 +131,7 @@ class Search:
         unsure: list[Item] = []
         known: list[str] = []
         for item in context.account.collections.overlapping(asked.collection.info.id, component, start, end):
-            told = None if asked.key is None else asked.answers.find(asked.collection.info.id, item, asked.key)
+            told = asked.known(item)
             if told is not None:
                 known.append(told)
             elif plain is not None and item.facts.text:
@@ -132,7 +141,7 @@ class Search:
                 unsure.append(item)
         yield "".join(known)
         await context.pause()
-        async for part in _tell(context, asked, sure):
+        async for part in tell_items(context, asked.collection, asked.told(), sure):
             yield part
         async for part in self._read(context, asked, unsure):
             yield part
@@ -158,26 +167,8 @@ class Search:
             if time.monotonic() > asked.deadline:
                 break
             await context.pause()
-        async for part in _tell(context, asked, waiting):
+        async for part in tell_items(context, asked.collection, asked.told(), waiting):
             yield part
-
-
-async def _tell(context: Context, asked: _Question, items: Sequence[Item]) -> AsyncIterator[str]:
-    """Items that are found already."""
-    collection, rendering = asked.collection, asked.rendering
-    for begin in range(0, len(items), 200):
-        batch = items[begin : begin + 200]
-        if rendering.needs_data:
-            read = read_each(context.account.collections, collection.info.id, [item.href for item in batch])
-            yield "".join(
-                [
-                    damaged(collection, item) if data is None else asked.keep(item, rendering.render(item, data))
-                    for item, data in read
-                ]
-            )
-        else:
-            yield "".join([asked.keep(item, rendering.render(item, None)) for item in batch])
-        await context.pause()
 
 
 def too_many() -> DavError:

@@ -6,8 +6,8 @@ from itertools import islice
 from xml.etree.ElementTree import Element
 
 from ..dav.errors import bad_request
+from ..dav.items import damaged, read_each
 from ..dav.plugin import Context, Rendering
-from ..dav.reports.multiget import damaged, read_each
 from ..dav.reports.targets import collections_asked
 from ..dav.values import Collection, ItemResource, Resource, Response
 from ..dav.xml import status_response, text_of

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from ...storage.api import CollectionKind
 from ..context import RequestContext
 from ..errors import DavError, bad_request, dav
+from ..items import tell_items
 from ..plugin import INFINITY
 from ..properties import ALLPROP
 from ..tree import BASE, PRINCIPALS
 from ..values import Collection, Home, ItemResource, PropertyRequest, Resource, Response, Root
-
-_BATCH = 250  # items rendered before others may run
 
 
 async def handle_propfind(context: RequestContext) -> Response:
@@ -46,7 +45,8 @@ async def _parts(context: RequestContext, resource: Resource, asked: PropertyReq
         await context.pause()
         yield properties.response(context, child, asked)
     if isinstance(resource, Collection):
-        async for part in item_parts(context, resource, asked):
+        items = context.account.collections.items(resource.info.id)
+        async for part in tell_items(context, resource, context.rendering(resource, asked), items):
             yield part
 
 
@@ -68,25 +68,3 @@ def _children(context: RequestContext, resource: Resource) -> Iterator[Resource]
             yield from tree.collections(resource)
         case Collection(info=info) if info.kind is CollectionKind.PLAIN:
             yield from tree.plain_collections(resource)
-
-
-async def item_parts(context: RequestContext, collection: Collection, asked: PropertyRequest) -> AsyncIterator[str]:
-    """The items of a collection, told as asked."""
-    rendering = context.rendering(collection, asked)
-    render = rendering.render
-    batch: list[str] = []
-    if rendering.needs_data:
-        for item, data in context.account.collections.read_items(collection.info.id, None):
-            batch.append(render(item, data))
-            if len(batch) == _BATCH:
-                yield "".join(batch)
-                batch.clear()
-                await context.pause()
-    else:
-        for item in context.account.collections.items(collection.info.id):
-            batch.append(render(item, None))
-            if len(batch) == _BATCH:
-                yield "".join(batch)
-                batch.clear()
-                await context.pause()
-    yield "".join(batch)

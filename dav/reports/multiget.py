@@ -3,15 +3,15 @@
 Owns the order of the answer, which is that of the hrefs, and their number. An href that names nothing here is told 404.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from xml.etree.ElementTree import Element
 
-from ...storage.api import CollectionId, Collections, Href, Item, NotFound, StoreError
+from ...storage.api import Href
 from .. import xml
 from ..errors import DavError, dav, forbidden
+from ..items import damaged, read_each
 from ..plugin import Context
 from ..values import Collection, ItemResource, PropertyRequest, Resource, Response
-from ..xml import quote
 
 _HREF = dav("href")
 BATCH = 100
@@ -56,27 +56,6 @@ async def multiget(
             ]
         )
         await context.pause()
-
-
-def read_each(collections: Collections, id_: CollectionId, wanted: Sequence[Href]) -> Iterator[tuple[Item, bytes | None]]:
-    """Items with their octets; None for one that cannot be read, which must not keep the others from the client."""
-    try:
-        yield from list(collections.read_items(id_, wanted))
-        return
-    except StoreError:
-        pass
-    for item in collections.items(id_, wanted):
-        try:
-            yield collections.read_item(id_, item.href)
-        except NotFound:
-            continue
-        except StoreError:
-            yield item, None
-
-
-def damaged(collection: Collection, item: Item) -> str:
-    """No 404: a client would throw its copy away, which may be the last one."""
-    return xml.status_response(collection.path + quote(item.href), 500)
 
 
 async def _anywhere(context: Context, asked: PropertyRequest, hrefs: Sequence[str]) -> AsyncIterator[str]:

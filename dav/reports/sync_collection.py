@@ -12,13 +12,13 @@ from ...storage.api import CollectionKind, InvalidSyncToken, SyncToken
 from .. import xml
 from ..context import RequestContext
 from ..errors import bad_request, dav, error_for, forbidden
+from ..items import BATCH, tell_items
 from ..plugin import Context
 from ..properties import home_sync_token, sync_token
 from ..values import Collection, Home, PropertyRequest, Resource, Response
 from ..xml import quote
 
 _TOKEN = re.compile(r"data:,([a-z0-9]+)\.([0-9]{1,18})").fullmatch
-_BATCH = 200
 _TRUNCATED = "<D:number-of-matches-within-limits/>"
 
 
@@ -76,17 +76,10 @@ async def _collection(
         raise error_for(error) from error
 
     async def parts() -> AsyncIterator[str]:
-        rendering = context.rendering(collection, asked)
-        render, collections = rendering.render, context.account.collections
-        for begin in range(0, len(changes.changed), _BATCH):
-            batch = changes.changed[begin : begin + _BATCH]
-            if rendering.needs_data:
-                yield "".join([render(*each) for each in collections.read_items(info.id, [item.href for item in batch])])
-            else:
-                yield "".join([render(item, None) for item in batch])
-            await context.pause()
-        for begin in range(0, len(changes.gone), _BATCH):
-            gone = changes.gone[begin : begin + _BATCH]
+        async for part in tell_items(context, collection, context.rendering(collection, asked), changes.changed):
+            yield part
+        for begin in range(0, len(changes.gone), BATCH):
+            gone = changes.gone[begin : begin + BATCH]
             yield "".join([xml.status_response(collection.path + quote(href), 404) for href in gone])
             await context.pause()
         if changes.truncated:
