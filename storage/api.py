@@ -560,11 +560,19 @@ class Collections(Protocol):
         """Remove one. Raise NotFound, Conflict. [thread]"""
 
     def copy_item(
-        self, collection: CollectionId, href: Href, target: CollectionId, new_href: Href, *, overwrite: bool, move: bool
+        self,
+        collection: CollectionId,
+        href: Href,
+        target: CollectionId,
+        new_href: Href,
+        *,
+        overwrite: bool,
+        move: bool,
+        if_match: ETag | None = None,
     ) -> Put:
-        """COPY or MOVE between collections of the account, dead properties included.
+        """COPY or MOVE between collections of the account, dead properties included. `if_match`: of the source.
 
-        Raise NotFound, Conflict (the UID is taken there), AlreadyExists, InvalidName, Forbidden, OverQuota. [thread]
+        Raise NotFound, Conflict (ETag, or the UID is taken there), AlreadyExists, InvalidName, Forbidden, OverQuota. [thread]
         """
 
     def changes(self, collection: CollectionId, since: SyncToken | None, limit: int | None = None) -> Changes:

@@ -150,7 +150,15 @@ class FileCollections(ItemReading):
         return token
 
     def copy_item(
-        self, collection: CollectionId, href: Href, target: CollectionId, new_href: Href, *, overwrite: bool, move: bool
+        self,
+        collection: CollectionId,
+        href: Href,
+        target: CollectionId,
+        new_href: Href,
+        *,
+        overwrite: bool,
+        move: bool,
+        if_match: ETag | None = None,
     ) -> Put:
         """See Collections."""
         check_segment(new_href)
@@ -158,12 +166,24 @@ class FileCollections(ItemReading):
         if (collection, href) == (target, new_href):
             self.read_item(collection, href)
             raise Forbidden("onto itself")
-        return _settled(lambda: self._copy_item(collection, href, target, new_href, overwrite=overwrite, move=move))
+        return _settled(
+            lambda: self._copy_item(collection, href, target, new_href, overwrite=overwrite, move=move, if_match=if_match)
+        )
 
     def _copy_item(
-        self, collection: CollectionId, href: Href, target: CollectionId, new_href: Href, *, overwrite: bool, move: bool
+        self,
+        collection: CollectionId,
+        href: Href,
+        target: CollectionId,
+        new_href: Href,
+        *,
+        overwrite: bool,
+        move: bool,
+        if_match: ETag | None,
     ) -> Put:
         source, data = self.read_item(collection, href)
+        if if_match is not None and source.etag != if_match:
+            raise Conflict("changed meanwhile")
         item = source._replace(href=new_href, modified=int(time.time()))
         within = move and collection == target
 

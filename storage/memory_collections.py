@@ -288,7 +288,15 @@ class MemoryCollections:
             return one.token
 
     def copy_item(
-        self, collection: CollectionId, href: Href, target: CollectionId, new_href: Href, *, overwrite: bool, move: bool
+        self,
+        collection: CollectionId,
+        href: Href,
+        target: CollectionId,
+        new_href: Href,
+        *,
+        overwrite: bool,
+        move: bool,
+        if_match: ETag | None = None,
     ) -> Put:
         """See Collections."""
         with self._account.lock:
@@ -297,6 +305,8 @@ class MemoryCollections:
             kept = source.items.get(href)
             if kept is None:
                 raise NotFound(href)
+            if if_match is not None and kept.item.etag != if_match:
+                raise Conflict("changed meanwhile")
             if (collection, href) == (target, new_href):
                 raise Forbidden("onto itself")
             if new_href in destination.items and not overwrite:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...storage.api import CollectionId, CollectionInfo, CollectionKind, Href, Item
 from ..context import RequestContext
-from ..errors import DavError, bad_request, forbidden
+from ..errors import DavError, bad_request, dav, forbidden
 from ..plugin import INFINITY
 from ..tree import Location
 from ..values import Collection, Home, ItemResource, Resource, Response
@@ -27,7 +27,7 @@ async def handle_move(context: RequestContext) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What was asked. `existing`: what lies at the destination."""
+    """What was asked. `bound`: only as the source was seen.  `existing`: what lies at the destination."""
 
     move: bool
     bound: bool
@@ -75,13 +75,27 @@ async def _item(context: RequestContext, source: ItemResource, job: _Job) -> Non
         facts = await check_item(context, target, name, data, item.facts.content_type)
         if target.info.kind is not source.collection.info.kind:
             # Its facts are others there: it is put anew. It is in both places for a moment, and never in none.
-            await context.store(lambda: collections.put_item(target.info.id, name, data, facts), collection=target)
+            fresh = not context.request.overwrite
+            await context.store(
+                lambda: collections.put_item(target.info.id, name, data, facts, if_none_match=fresh), collection=target
+            )
             if job.move:
                 await context.store(lambda: collections.delete_item(origin, href, if_match=item.etag))
             return
-    await context.store(
-        lambda: collections.copy_item(origin, href, target.info.id, name, overwrite=True, move=job.move), collection=target
-    )
+    try:
+        await context.store(
+            lambda: collections.copy_item(
+                *(origin, href, target.info.id, name),
+                overwrite=context.request.overwrite,
+                move=job.move,
+                if_match=source.item.etag if job.bound else None,
+            ),
+            collection=target,
+        )
+    except DavError as error:
+        if error.condition != dav("resource-must-be-null"):
+            raise
+        raise DavError(412, text="Existe deja. / Exists already.") from error  # it was not, a moment ago
 
 
 async def _collection(context: RequestContext, source: Collection, job: _Job) -> None:

@@ -227,6 +227,21 @@ def test_move_an_item(world: World) -> None:
     assert world.request("GET", f"{HOME}tasks/b.ics").headers["etag"] == etag
 
 
+@pytest.mark.parametrize("target", ["tasks/b.ics", "tasks/new.ics"])
+def test_what_appears_at_the_destination_meanwhile_is_not_overwritten(
+    world: World, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """Overwrite: F holds in the step that stores, not only when the request is looked at."""
+    put(world, f"{CALENDAR}a.ics")
+    put(world, f"{HOME}tasks/b.ics", "uid-2")
+    monkeypatch.setattr("preau.dav.methods.copy_move.find_or_none", lambda context, location: None)
+    status = moved(world, "MOVE", f"{CALENDAR}a.ics", HOME + target, Overwrite="F")
+    there = target.endswith("b.ics")
+    assert status == (412 if there else 201)
+    assert world.request("GET", f"{CALENDAR}a.ics").status == (200 if there else 404)
+    assert world.request("GET", f"{HOME}tasks/b.ics").body.startswith(b"uid-2")
+
+
 def test_copies_within_a_calendar_would_share_a_uid(world: World) -> None:
     put(world, f"{CALENDAR}a.ics")
     assert moved(world, "COPY", f"{CALENDAR}a.ics", f"{CALENDAR}b.ics") == 403

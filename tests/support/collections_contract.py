@@ -566,6 +566,20 @@ class CollectionsContract(StoreContract):
         assert list(collections.changes(calendar, before).gone) == (["a"] if move else [])
         assert collections.find(CALENDAR, "other").sync_token == done.sync_token
 
+    @pytest.mark.parametrize("move", [False, True])
+    def test_a_copy_of_what_it_was(
+        self, collections: Collections, calendar: CollectionId, other: CollectionId, move: bool
+    ) -> None:
+        """Only as the source was seen: RFC 9110 section 13.1.1."""
+        seen = collections.put_item(calendar, Href("a"), DATA, event("1")).item.etag
+        collections.put_item(calendar, Href("a"), DATA + b"changed", event("1"))
+        with pytest.raises(Conflict):
+            collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=True, move=move, if_match=seen)
+        assert list(collections.items(other)) == []
+        (now,) = collections.items(calendar)
+        done = collections.copy_item(calendar, Href("a"), other, Href("b"), overwrite=True, move=move, if_match=now.etag)
+        assert done.item.etag == now.etag
+
     def test_copy_over_an_item(self, collections: Collections, calendar: CollectionId, other: CollectionId) -> None:
         collections.put_item(calendar, Href("a"), DATA, event("1"))
         collections.put_item(other, Href("b"), b"old", event("2"))
