@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element
 
 from .. import xml
 from ..context import RequestContext, of
-from ..errors import bad_request, dav, forbidden
+from ..errors import bad_request, dav
 from ..plugin import Context
 from ..properties import DISPLAYNAME
-from ..values import XML_TYPE, Collection, Home, ItemResource, Principal, PropertyRequest, Resource, Response, Root
+from ..values import XML_TYPE, Home, Principal, PropertyRequest, Resource, Response, Root
 from ..xml import CALDAV, CALENDARSERVER, Name
 
 _SEARCHABLE: tuple[tuple[Name, str], ...] = (
@@ -57,9 +57,10 @@ async def handle_principal_property_search(context: Context, resource: Resource,
     principal = context.tree.principal
     met = []
     for search in searches:
-        needle = xml.text_of(search.find(dav("match"))).strip().casefold()
+        match = search.find(dav("match"))
+        needle = xml.text_of(match).strip().casefold()
         names = [child.tag for prop in search.iterfind(dav("prop")) for child in prop]
-        how = (search.find(dav("match")) or Element("none")).get("match-type", "contains")
+        how = "contains" if match is None else match.get("match-type", "contains")
         met.append(bool(names) and all(_matches(context, principal, name, needle, how) for name in names))
     # Without a search there is nothing to be met: whoever asks for all that there are finds who may be seen.
     test = any if root.get("test") == "anyof" and met else all
@@ -115,7 +116,5 @@ async def handle_acl_principal_prop_set(context: Context, resource: Resource, ro
     assert isinstance(context, RequestContext)
     if context.depth not in (None, 0):
         raise bad_request("Depth")
-    if not isinstance(resource, Home | Collection | ItemResource | Principal):
-        raise forbidden(dav("supported-report"))
     asked = context.property_request(root)
     return context.multistatus(of([context.site.properties.response(context, context.tree.principal, asked)]))

@@ -12,6 +12,7 @@ from ..values import Collection, Home, ItemResource, Principal, Resource, Root
 from ..xml import Name
 from .expand_property import handle_expand_property
 from .principals import (
+    handle_acl_principal_prop_set,
     handle_principal_match,
     handle_principal_property_search,
     handle_principal_search_property_set,
@@ -24,20 +25,23 @@ _EVERYWHERE: Mapping[Name, ReportHandler] = {
     dav("principal-property-search"): handle_principal_property_search,
     dav("principal-search-property-set"): handle_principal_search_property_set,
 }
-_SYNCED: Mapping[Name, ReportHandler] = {**_EVERYWHERE, dav("sync-collection"): handle_sync_collection}
+_OWNED: Mapping[Name, ReportHandler] = {**_EVERYWHERE, dav("acl-principal-prop-set"): handle_acl_principal_prop_set}
+_SYNCED: Mapping[Name, ReportHandler] = {**_OWNED, dav("sync-collection"): handle_sync_collection}
 
 
 def reports_of(homes: Mapping[str, Plugin], resource: Resource) -> Mapping[Name, ReportHandler]:
     """What may be asked of a resource."""
     match resource:
-        case Root() | Principal():
+        case Root():
             return _EVERYWHERE
+        case Principal():
+            return _OWNED
         case Home():
             return {**_SYNCED, **homes[resource.name].reports}
         case Collection():
             return {**_SYNCED, **_plugin_reports(homes, resource.info.kind)}
         case ItemResource():
-            return {**_EVERYWHERE, **_plugin_reports(homes, resource.collection.info.kind)}
+            return {**_OWNED, **_plugin_reports(homes, resource.collection.info.kind)}
 
 
 def report_for(homes: Mapping[str, Plugin], resource: Resource, name: Name) -> ReportHandler | None:

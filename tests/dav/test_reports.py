@@ -169,6 +169,32 @@ def test_principal_property_search(world: World, match: str, found: bool) -> Non
     assert list(world.report("/dav/principals/", body).responses()) == ([PRINCIPAL] if found else [])
 
 
+@pytest.mark.parametrize(
+    ("how", "match", "found"),
+    [
+        *(("equals", "ana", False), ("equals", ANA, True), ("starts-with", "ana@", True), ("starts-with", "ecole", False)),
+        *(("ends-with", ".example", True), ("ends-with", "ana", False), ("contains", "ecole", True)),
+    ],
+)
+def test_how_a_principal_is_matched(world: World, how: str, match: str, found: bool) -> None:
+    body = (
+        f"<D:principal-property-search {NAMESPACES}><D:property-search><D:prop><CS:email-address-set/></D:prop>"
+        f'<D:match match-type="{how}">{match}</D:match></D:property-search><D:prop/></D:principal-property-search>'
+    )
+    assert list(world.report("/dav/principals/", body).responses()) == ([PRINCIPAL] if found else [])
+
+
+@pytest.mark.parametrize("path", [HOME, CALENDAR, PRINCIPAL])
+def test_whom_an_acl_names(world: World, path: str) -> None:
+    """RFC 3744 section 9.2."""
+    body = f"<D:acl-principal-prop-set {NAMESPACES}><D:prop><D:displayname/></D:prop></D:acl-principal-prop-set>"
+    assert list(world.report(path, body).responses()) == [PRINCIPAL]
+    supported = world.propfind(path, "<D:supported-report-set/>").properties(path)[f"{DAV}supported-report-set"]
+    assert supported.find(f"{DAV}supported-report/{DAV}report/{DAV}acl-principal-prop-set") is not None
+    refused = world.report("/dav/", body)
+    assert (refused.status, refused.condition()) == (403, f"{DAV}supported-report")
+
+
 def test_a_search_without_conditions_finds_who_may_be_seen(world: World) -> None:
     """As python-caldav asks: no property-search, properties beside DAV:prop."""
     body = f"<D:principal-property-search {NAMESPACES}><D:prop/><C:calendar-home-set/><D:displayname/>"
@@ -207,4 +233,11 @@ def test_one_damaged_item_does_not_keep_the_others(world: World, monkeypatch: py
         monkeypatch.setattr(type(account.collections), "read_item", broken)
         monkeypatch.setattr(type(account.collections), "read_items", broken_all)
         answer = multiget(world, CALENDAR, [f"{CALENDAR}a", f"{CALENDAR}b", f"{CALENDAR}c"])
+        body = (
+            f"<D:sync-collection {NAMESPACES}><D:sync-token/><D:sync-level>1</D:sync-level><D:prop><C:calendar-data/></D:prop>"
+        )
+        synced = world.report(CALENDAR, f"{body}</D:sync-collection>")
+        listed = world.propfind(CALENDAR, "<C:calendar-data/>", "1")
+    assert synced.statuses() == {f"{CALENDAR}a": "500", f"{CALENDAR}b": ""}
+    assert listed.statuses() == {CALENDAR: "", f"{CALENDAR}a": "500", f"{CALENDAR}b": ""}
     assert answer.statuses() == {f"{CALENDAR}a": "500", f"{CALENDAR}b": "", f"{CALENDAR}c": "404"}
