@@ -1,5 +1,6 @@
 """python-caldav and caldav-server-tester, neither of them ours, against an instance over TLS."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from programs import private
 
 pytestmark = pytest.mark.conformance
 
-caldav = pytest.importorskip("caldav")
+caldav: Any = importlib.import_module("caldav")  # by its name: a folder of ours is called so, too
+
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)  # a Monday
 NOT_THERE = {

@@ -16,7 +16,6 @@ from radicale_app import USER, RadicaleApp
 
 pytestmark = pytest.mark.conformance
 
-pytest.importorskip("radicale")
 
 CALENDAR = f"/dav/calendars/{ANA}/calendar/"
 BOOK = f"/dav/addressbooks/{ANA}/contacts/"

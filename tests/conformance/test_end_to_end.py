@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import imapclient
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -24,9 +24,6 @@ from nowhere_dns import nowhere_dns
 from people import MAIL_ROLES, QUICK, People, Person, a_letter
 from ports import free_base
 from programs import needs, private
-
-if TYPE_CHECKING:
-    from imapclient import IMAPClient
 
 pytestmark = pytest.mark.conformance
 
@@ -83,9 +80,8 @@ def _running(controller: Controller) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waiting(person: Person) -> "Iterator[IMAPClient]":
+def waiting(person: Person) -> "Iterator[imapclient.IMAPClient]":
     """imapclient, signed in, idling on INBOX."""
-    imapclient = pytest.importorskip("imapclient")
     context = person.instance.trusting()
     with imapclient.IMAPClient("localhost", port=person.instance.imaps, ssl_context=context, timeout=30) as client:
         client.login(person.address, person.password)
@@ -258,7 +254,6 @@ def test_a_full_mailbox(house: House, tmp_path: Path) -> None:
 
 
 def test_a_locked_account(house: House, tmp_path: Path) -> None:
-    imapclient = pytest.importorskip("imapclient")
     paul, preau = house.paul, house.people.instance.preau
     with contextlib.suppress(imapclient.exceptions.IMAPClientError, OSError), waiting(paul) as client:
         assert preau("user", "lock", paul.address, "--reason", "telephone perdu").code == 0

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import imapclient
 import pytest
 
 from own_imap import PASSWORD, OwnImap, own_imap
@@ -80,7 +81,6 @@ def test_imaplib_with_starttls(own: OwnImap) -> None:
 
 
 def test_imapclient(own: OwnImap) -> None:
-    imapclient = pytest.importorskip("imapclient")
     with imapclient.IMAPClient("localhost", port=own.tls_port, ssl_context=own.client_tls, timeout=20) as client:
         client.login("imapclient", PASSWORD)
         assert client.has_capability("IDLE")

@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import aioimaplib
+import imap_tools
 import pytest
 
 from people import Person, a_letter
@@ -23,7 +25,6 @@ def letter(subject: str) -> bytes:
 
 
 def test_imap_tools(person: Person) -> None:
-    imap_tools = pytest.importorskip("imap_tools")
     query = imap_tools.AND
     mailbox = imap_tools.MailBox("localhost", person.instance.imaps, timeout=20, ssl_context=person.instance.trusting())
     with mailbox.login(person.address, person.password):
@@ -31,21 +32,23 @@ def test_imap_tools(person: Person) -> None:
             mailbox.append(letter(subject), "INBOX", flag_set=["\\Seen", "$Travail"] if subject == "un" else None)
         found = {each.subject: each for each in mailbox.fetch(mark_seen=False)}
         assert set(found) == {"un", "deux", "trois"}
+        uids = {subject: each.uid or "" for subject, each in found.items()}
+        assert all(uids.values())
         assert set(found["un"].flags) >= {"\\Seen", "$Travail"}
         (attachment,) = found["deux"].attachments
         assert (attachment.filename, attachment.payload) == ("été.pdf", bytes(range(256)))
         assert [each.subject for each in mailbox.fetch(query(seen=False, subject="trois"), bulk=True)] == ["trois"]
         assert [each.subject for each in mailbox.fetch(query(text="à huit heures"), charset="UTF-8", limit=1)] == ["un"]
-        mailbox.flag(found["deux"].uid, [imap_tools.MailMessageFlags.FLAGGED, "$label1"], value=True)
-        mailbox.flag(found["un"].uid, ["\\Seen"], value=False)
-        assert mailbox.uids(query(flagged=True, keyword="$label1")) == [found["deux"].uid]
+        mailbox.flag(uids["deux"], [imap_tools.MailMessageFlags.FLAGGED, "$label1"], value=True)
+        mailbox.flag(uids["un"], ["\\Seen"], value=False)
+        assert mailbox.uids(query(flagged=True, keyword="$label1")) == [uids["deux"]]
         mailbox.folder.create("Été/Sorties")
         assert mailbox.folder.exists("Été/Sorties")
         mailbox.folder.subscribe("Été/Sorties", value=True)
         assert {"Été/Sorties", "INBOX"} <= {folder.name for folder in mailbox.folder.list(subscribed_only=True)}
-        mailbox.move(found["un"].uid, "Été/Sorties")
-        mailbox.copy(found["deux"].uid, "Été/Sorties")
-        mailbox.delete(found["trois"].uid)
+        mailbox.move(uids["un"], "Été/Sorties")
+        mailbox.copy(uids["deux"], "Été/Sorties")
+        mailbox.delete(uids["trois"])
         assert [each.subject for each in mailbox.fetch(mark_seen=False)] == ["deux"]
         mailbox.folder.rename("Été/Sorties", "Été/Visites")
         assert mailbox.folder.status("Été/Visites", ["MESSAGES", "UNSEEN"]) == {"MESSAGES": 2, "UNSEEN": 2}
@@ -61,7 +64,6 @@ def test_imap_tools(person: Person) -> None:
 
 
 def test_aioimaplib(person: Person) -> None:
-    aioimaplib = pytest.importorskip("aioimaplib")
 
     async def signed_in() -> "IMAP4_SSL":
         client = aioimaplib.IMAP4_SSL("localhost", person.instance.imaps, timeout=20, ssl_context=person.instance.trusting())

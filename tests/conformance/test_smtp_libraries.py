@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import aiosmtplib
 import pytest
 
 from people import Person, a_letter
@@ -15,7 +16,6 @@ pytestmark = pytest.mark.conformance
 
 @pytest.mark.parametrize("way", ["submissions", "submission"])
 def test_aiosmtplib(way: str, person: Person, another: Person) -> None:
-    aiosmtplib = pytest.importorskip("aiosmtplib")
     subject = f"Sortie par {way}"
     message = a_letter(person.address, another.address, subject=subject, text="Rendez-vous à huit heures.\n.\n..\n")
     message.add_attachment(bytes(range(256)) * 1_000, maintype="application", subtype="octet-stream", filename="été.bin")

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from radicale import config
+from radicale.app import Application
+
 USER = "ana"
 
 
@@ -14,9 +17,6 @@ class RadicaleApp:
 
     def __init__(self, folder: Path) -> None:
         """Nobody needs a password."""
-        from radicale import config
-        from radicale.app import Application
-
         logging.getLogger("radicale").setLevel(logging.CRITICAL)
         configuration = config.load()
         configuration.update(
