@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
         "_host",
         "_implicit_tls",
         "_job",
+        "_news",
         "_out",
         "_out_size",
         "_read",
@@ -139,6 +140,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._hears_out = False
+        self._news = False
         self._bad = 0
         self._commands = self._read = self._written = 0
 
@@ -201,7 +203,9 @@ class Connection(asyncio.Protocol):
 
     def tell_news(self) -> None:
         """The selected mailbox may have changed; matters while the client idles."""
-        if self.phase is Phase.IDLING:
+        # What comes while earlier news are being told, over several turns, is told after them.
+        self._news = self.phase is not Phase.IDLING
+        if not self._news:
             self._run(news=True)
 
     def bye(self, text: bytes) -> None:
@@ -361,6 +365,8 @@ class Connection(asyncio.Protocol):
         self._flush()
         if self.phase is Phase.IDLING:
             self.rest()
+            if self._news:
+                self._host.loop.call_soon(self.tell_news)
         if not self._reading and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()

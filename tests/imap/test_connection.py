@@ -16,7 +16,7 @@ import pytest
 from imap_steps import KEYS
 from own_imap import PASSWORD, OnePassword, OwnImap, account_of, own_imap
 from preau.auth.api import Attempt, Denied, Granted, SessionId
-from preau.imap.connection import Phase
+from preau.imap.connection import Connection, Phase
 from preau.imap.server import ImapSettings
 from preau.storage.api import Account, Appended, Draft, FlagOp, MailboxId, Uid
 from preau.storage.memory import MemoryBus, MemoryStore
@@ -248,6 +248,30 @@ def test_idle_hears_of_mail_flags_and_expunges_as_they_happen(own: OwnImap) -> N
         client.send(b"DONE\r\nc NOOP\r\n")
         assert client.line() == b"b OK IDLE completed\r\n"
         assert client.line() == b"c OK NOOP completed\r\n"
+
+
+def test_idle_hears_of_what_comes_while_it_is_told_of_what_came(own: OwnImap, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each piece of text takes a turn of its own, and the second message comes between the pieces about the first.
+    monkeypatch.setattr("preau.imap.connection.TURN_SECONDS", -1.0)
+    second, turn = [b"A: b\r\n\r\n2"], Connection._turn
+
+    def interrupted(connection: Connection) -> None:
+        if second and connection.session.view is not None and connection.session.view.count == 1:
+            fill(own, "again", second.pop())
+            asyncio.get_running_loop().call_later(0.2, turn, connection)
+        else:
+            turn(connection)
+
+    monkeypatch.setattr(Connection, "_turn", interrupted)
+    with Line(own, "again") as client:
+        client.send(b"a SELECT INBOX\r\nb IDLE\r\n")
+        while client.line() != b"+ idling\r\n":
+            pass
+        fill(own, "again", b"A: b\r\n\r\n1")
+        assert client.line() == b"* 1 EXISTS\r\n"
+        while (line := client.line()) != b"* 2 EXISTS\r\n":
+            assert line
+        assert not second
 
 
 def test_idle_ends_with_anything_but_done(own: OwnImap) -> None:
