@@ -164,6 +164,11 @@ class Dovecot:
             self._process.wait(30)
             self._process = None
 
+    def forget_indexes(self) -> None:
+        """Take away the index files, but not the list of UIDs."""
+        for path in (self.root / "mail").glob("*/dovecot.index*"):
+            path.unlink()
+
     @property
     def pid(self) -> int:
         """The master process: its descendants are the server."""

@@ -88,6 +88,11 @@ class Preau:
             self._process.wait(30)
             self._process = None
 
+    def forget_indexes(self) -> None:
+        """Take away the snapshots of mailboxes: what remains is the index, which is the store itself."""
+        for path in (self.root / "data" / "accounts").glob("*/*/snap/*"):
+            path.unlink()
+
     def queued(self) -> int:
         """Messages that wait in the queue."""
         spool = self.root / "data" / "queue"

@@ -28,9 +28,9 @@ from typing import Any, Protocol
 
 from .corpus import message, messages
 from .dovecot import Dovecot, installed
+from .imap_work import run_threads
 from .measure import cpu_seconds, pss_kib
 from .ours import DOMAIN, Preau
-from .run import run_threads
 from .wire import ImapClient, LmtpClient, Refused
 
 NAMES = ("mixed", "idle", "logins", "monday")

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from . import postfix
+from .imap_work import CLIENTS, run_threads, sized
 from .measure import Figure, measure
 from .ours import DOMAIN, Preau
-from .run import CLIENTS, run_threads, sized
 from .wire import SmtpClient
 
 MESSAGES = 200

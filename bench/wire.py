@@ -80,8 +80,13 @@ class ImapClient:
 
     def append(self, mailbox: str, message: bytes) -> None:
         """APPEND with a non-synchronising literal (both servers announce LITERAL+)."""
+        self.append_several(mailbox, [message])
+
+    def append_several(self, mailbox: str, messages: Iterable[bytes]) -> None:
+        """One APPEND with several messages (RFC 3502; both servers announce MULTIAPPEND)."""
         tag = self.tag()
-        self.socket.sendall(b'%s APPEND "%s" {%d+}\r\n' % (tag, mailbox.encode(), len(message)) + message + b"\r\n")
+        block = b"".join(b" {%d+}\r\n%b" % (len(message), message) for message in messages)
+        self.socket.sendall(b'%b APPEND "%b"%b\r\n' % (tag, mailbox.encode(), block))
         self._until(tag)
 
     def pipeline(self, lines: Iterable[bytes]) -> bytes:
