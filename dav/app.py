@@ -276,6 +276,11 @@ async def _send(request: HttpRequest | None, response: Response, send: Send) -> 
         if response.status not in (204, 304):
             headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        closes = (b"connection", b"close") in headers
+        if closes and request is not None and "expect" not in request.headers and request.leaves_unread(0):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await request.hear_out()
+            body = b""
         await send({"type": "http.response.body", "body": body})
         return
     packer = zlib.compressobj(5, zlib.DEFLATED, 31) if squeeze else None

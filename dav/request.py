@@ -5,6 +5,7 @@ ours, content codings. Never buffers more than the limit it is given.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -17,6 +18,8 @@ from .xml import InvalidXml, Parser
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _XML_TYPES = ("application/xml", "text/xml")
+_HEARD_OUT = 128 * 1024 * 1024  # octets of a refused body that are taken in and thrown away
+_HEAR_OUT_SECONDS = 5.0
 _SINGLE = frozenset({"content-length", "content-type", "host", "authorization", "depth", "destination", "overwrite"})
 
 
@@ -83,6 +86,19 @@ class HttpRequest:
                 take(piece)
             self._done = not message.get("more_body", False)
         return taken
+
+    async def hear_out(self) -> None:
+        """Throw the rest of a body away that was refused, as far as a client may reasonably go on (RFC 9112 section 9.6).
+
+        A connection that is closed with octets unread is reset, and who is still sending never reads why it was refused.
+        """
+        left = _HEARD_OUT
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HEAR_OUT_SECONDS):
+                while not self._done and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._done = message["type"] != "http.request" or not message.get("more_body", False)
 
     async def xml(self, limit: int | None = None) -> Element | None:
         """See values.Request."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import socket
 import ssl
 import threading
@@ -142,9 +143,32 @@ def test_a_body_that_nobody_wants(own: Own) -> None:
         assert answer(client)[0] == 405
         client.sendall(b"x" * 60_000 + get())
         assert answer(client)[0] == 200
-        client.sendall(get(Content_Length="600000").replace(b"GET", b"PUT", 1))
+        client.sendall(get(Content_Length="600000").replace(b"GET", b"PUT", 1) + b"x" * 600_000)
         assert answer(client)[0] == 405
         assert is_closed(client)
+
+
+def test_who_sends_too_much_reads_why_it_is_refused(own: Own) -> None:
+    """Clients without Expect send all they have before they read: a connection that is cut would tell them nothing."""
+    with own.connect_tls() as client:
+        client.sendall(get(Content_Length="40000000").replace(b"GET", b"PUT", 1))
+        for _ in range(40):
+            client.sendall(b"x" * 1_000_000)
+        assert answer(client)[0] == 405
+        assert is_closed(client)
+
+
+def test_who_sends_nothing_of_it_is_not_waited_for(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preau.dav.request._HEAR_OUT_SECONDS", 0.2)
+    monkeypatch.setattr("preau.dav.request._HEARD_OUT", 1_000_000)
+    with own.connect() as silent, own.connect() as endless:
+        for client in (silent, endless):
+            client.sendall(get(Content_Length="40000000").replace(b"GET", b"PUT", 1))
+            assert answer(client)[0] == 405
+        with contextlib.suppress(ConnectionError):
+            endless.sendall(b"x" * 30_000_000)
+        assert is_closed(silent)
+        assert is_closed(endless)
 
 
 def test_a_refused_expectation_ends_the_connection(own: Own) -> None:
