@@ -49,6 +49,7 @@ _STATES: dict[str, frozenset[State]] = {
     "HELP": _ANYWHERE,
     "QUIT": _ANYWHERE,
 }
+_TURN_SECONDS = 0.005  # that one connection may keep the others waiting
 _IDLE = frozenset({"RSET", "NOOP", "VRFY", "HELP"})
 
 
@@ -112,8 +113,13 @@ class SmtpSession(Connection):
 
     async def _converse(self) -> None:
         self._deadline = self._latest(self.limits.command_seconds)
+        turn_ends = self._latest(_TURN_SECONDS)
         while not self._ending:
             self._stay()
+            if self.loop.time() > turn_ends:
+                # Thousands of commands can lie here, none of which waits for anything.
+                await asyncio.sleep(0)
+                turn_ends = self._latest(_TURN_SECONDS)
             line = self._take_line()
             if line is None:
                 if self._draining and self._transaction is None:

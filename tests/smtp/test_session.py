@@ -96,6 +96,34 @@ def test_a_pipelined_batch_is_answered_in_one_write(tmp_path: Path, monkeypatch:
     run(tmp_path, test)
 
 
+def test_a_pipelined_batch_leaves_others_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preau.smtp.session._TURN_SECONDS", 0.0)
+    handle = SmtpSession._handle_line
+    turns, seen = 0, []
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def counting(session: SmtpSession, line: bytes) -> None:
+        seen.append(turns)
+        await handle(session, line)
+
+    monkeypatch.setattr(SmtpSession, "_handle_line", counting)
+
+    async def test(world: World) -> None:
+        client = await world.connect()
+        task = asyncio.create_task(others())
+        await client.say(f"{MAIL}\r\n{RCPT}\r\n" + "BDAT 0\r\n" * 500)
+        assert [(await client.reply())[:3] for _ in range(502)] == ["250"] * 502
+        task.cancel()
+        assert seen[-1] - seen[-500] >= 499
+
+    run(tmp_path, test)
+
+
 @pytest.mark.parametrize("step", [1, 3, 10_000])
 def test_data_however_it_is_cut(tmp_path: Path, step: int) -> None:
     wire = MESSAGE + b"..dot\r\n.gone\r\na\n.\nb\r\n.\r\nNOOP\r\n"
