@@ -56,6 +56,8 @@ class FileAccount:
         self._reader: IndexReader | None = None
         self._mail: FileMail | None = None
         self._held = AccountLock(paths.directory, alone=False)
+        self._bus = bus
+        bus.watch(self.id)  # before anything is read: what is committed from here on is told
         index_key = keys.index if sealing else None
         try:
             self._recover(paths, keys, sealing=sealing, limits=limits)
@@ -113,6 +115,7 @@ class FileAccount:
             for part in (self._reader, self._cache, self._db):
                 if part is not None:
                     part.close()
+            self._bus.unwatch(self.id)
             self._held.release()
 
 

@@ -634,10 +634,16 @@ class ChangeBus(Protocol):
     """How processes over one store tell each other what changed (storage/changes.py)."""
 
     def announce(self, change: Change) -> None:
-        """Tell every other process, and this one's listener. Never blocks, never raises."""
+        """Tell every other process that watches the account, and this one's listener. Never blocks, never raises."""
 
     def listen(self, callback: Callable[[Change], None]) -> None:
         """Call `callback` for each change announced in this process (from the announcing thread) or drained from others."""
+
+    def watch(self, account: AccountId) -> None:
+        """Have listeners here told of changes to this account by others, from now on; a store does so for what it has open."""
+
+    def unwatch(self, account: AccountId) -> None:
+        """No longer, once it was said as often as watch()."""
 
     def fileno(self) -> int:
         """Readable when another process announced something: then call drain()."""

@@ -44,6 +44,12 @@ class MemoryBus:
         """See ChangeBus."""
         self._callbacks.append(callback)
 
+    def watch(self, account: AccountId) -> None:
+        """See ChangeBus: there are no others."""
+
+    def unwatch(self, account: AccountId) -> None:
+        """See ChangeBus: there are no others."""
+
     def fileno(self) -> int:
         """See ChangeBus."""
         return self._ours.fileno()

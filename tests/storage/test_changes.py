@@ -9,7 +9,8 @@ import pytest
 
 from preau.storage.api import AccountId, Change, ChangeBus
 from preau.storage.changes import SilentBus, open_bus
-from store_contract import ANNE, BRUNO
+from preau.storage.store import open_store
+from store_contract import ANNE, BRUNO, KEYS
 
 
 @pytest.fixture
@@ -24,9 +25,12 @@ def run(tmp_path: Path) -> Iterator[Path]:
     directory.rmdir()
 
 
-def heard_by(bus: ChangeBus) -> list[Change]:
+def heard_by(bus: ChangeBus, *accounts: AccountId) -> list[Change]:
+    """What the bus brings its listener, of these accounts (ANNE and BRUNO)."""
     heard: list[Change] = []
     bus.listen(heard.append)
+    for account in accounts or (ANNE, BRUNO):
+        bus.watch(account)
     return heard
 
 
@@ -49,6 +53,69 @@ def test_all_hear_and_so_does_who_speaks(run: Path) -> None:
     assert os.listdir(run / "changes") == []
 
 
+def test_who_watches_an_account_hears_of_it_and_of_no_other(run: Path) -> None:
+    writer, reader, silent = open_bus(run, "a"), open_bus(run, "b"), open_bus(run, "c")
+    heard = heard_by(reader, ANNE)
+    silent.watch(ANNE)  # it has no listener: a process that only writes is not woken
+
+    def told() -> list[int]:
+        writer.announce(Change(ANNE, 1, 1))
+        writer.announce(Change(BRUNO, 2, 1))
+        reader.drain()
+        objects = [change.object for change in heard]
+        heard.clear()
+        return objects
+
+    assert told() == [1]
+    with pytest.raises(BlockingIOError):
+        silent._socket.recv(1)  # type: ignore[attr-defined]  # the socket itself: nothing was sent
+    reader.watch(ANNE)
+    reader.unwatch(ANNE)
+    assert told() == [1]  # still once
+    reader.unwatch(ANNE)
+    assert told() == []
+    reader.watch(BRUNO)
+    assert told() == [2]
+    later: list[Change] = []
+    silent.listen(later.append)  # what is watched already is heard from now on
+    writer.announce(Change(ANNE, 3, 1))
+    silent.drain()
+    assert later == [Change(ANNE, 3, 1)]
+    for bus in (writer, reader, silent):
+        bus.close()
+
+
+def test_a_process_without_a_board_hears_everything(run: Path) -> None:
+    writer, reader = open_bus(run, "a"), open_bus(run, "b")
+    heard = heard_by(reader, ANNE)
+    (run / "changes" / "b.watch").unlink()
+    writer.announce(Change(BRUNO, 1, 1))
+    reader.drain()
+    assert heard == [Change(BRUNO, 1, 1)]
+    writer.close()
+    reader.close()
+
+
+def test_an_open_account_is_watched_and_a_closed_one_is_not(tmp_path: Path, run: Path) -> None:
+    writer, reader = open_bus(run, "a"), open_bus(run, "b")
+    heard: list[Change] = []
+    reader.listen(heard.append)
+    store = open_store(tmp_path / "accounts", bus=reader)
+    account = store.open_account(ANNE, KEYS[ANNE])
+    heard.clear()
+    writer.announce(Change(ANNE, 1, 1))
+    writer.announce(Change(BRUNO, 1, 1))
+    reader.drain()
+    assert heard == [Change(ANNE, 1, 1)]
+    account.close()
+    store.close()
+    writer.announce(Change(ANNE, 2, 1))
+    reader.drain()
+    assert heard == [Change(ANNE, 1, 1)]
+    writer.close()
+    reader.close()
+
+
 def test_a_full_reader_loses_and_nobody_waits(run: Path) -> None:
     writer, reader = open_bus(run, "a"), open_bus(run, "b")
     heard = heard_by(reader)
@@ -69,8 +136,9 @@ def test_sockets_of_the_dead_are_removed(run: Path) -> None:
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     dead.bind(str(run / "changes" / "imap-1.sock"))
     dead.close()
+    (run / "changes" / "imap-1.watch").write_bytes(bytes(1_024))  # and with a board that asks for nothing
     bus.announce(Change(ANNE, 1, 1))
-    assert os.listdir(run / "changes") == ["a.sock"]
+    assert sorted(os.listdir(run / "changes")) == ["a.sock", "a.watch"]
     bus.close()
 
 
