@@ -151,7 +151,8 @@ class SignIn:
     async def _open(self, granted: Granted) -> Account:
         keys: AccountKeys = await self._key_holder.unwrap(granted.ticket)
         account, quota = granted.identity.account, granted.quota
-        return await self._in_thread(lambda: self._store.open_account(account, keys, quota=quota))
+        held = self._store.held_account(account, keys, quota=quota)
+        return held or await self._in_thread(lambda: self._store.open_account(account, keys, quota=quota))
 
     def _refused(self, session: Session, denied: Denied) -> NotSignedIn:
         log.info("login refused", address=session.address, reason=denied.reason.value, reference=denied.reference)

@@ -4,6 +4,8 @@ Owns the databases of the account and how long they live: the last holder's clos
 them. Never knows an address; keys are handed in and forgotten at the end.
 """
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -101,6 +103,10 @@ class FileAccount:
 
     def quota(self) -> Quota:
         """See Account."""
+    def is_whole(self) -> bool:
+        """Whether it is the account that a new holder expects: held by others, or resting over the file it was opened with."""
+        return self.holders > 0 or (self._db is not None and self._db.is_current())
+
         return Quota(self.context.used(), self.context.quota)
 
     def close(self) -> None:
@@ -122,4 +128,16 @@ class FileAccount:
 def _make_directories(paths: AccountPaths) -> None:
     atomic.make_directories(paths.directory, below=paths.root)
     for path in (paths.maildir, paths.tmp, paths.snap):
+    account = str(paths.directory)
+    inside = (os.path.join(account, name) for name in ("maildir", "tmp", "snap"))
+    if all(map(_is_directory, (os.path.dirname(account), account, *inside))):
+        return  # as nearly always; a link in place of one is refused below
         atomic.make_directory(path)
+
+
+def _is_directory(path: str) -> bool:
+    """Whether it is one itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

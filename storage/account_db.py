@@ -105,12 +105,16 @@ class AccountDatabase:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
 
+    def is_current(self) -> bool:
+        """Whether its file still has its name."""
+        return _identity(self.path) == self._file
+
     def _check(self) -> None:
         """Raise Unavailable once closed, or when its file was taken away: nothing may be promised in a file without a name,
         nor a new one be made in its place. Whoever opens the account next, when nobody holds it any more, rebuilds it."""
         if self._closed:
             raise Unavailable(f"{self.path.name} is closed")
-        if _identity(self.path) != self._file:
+        if not self.is_current():
             raise Unavailable(f"{self.path.name} was taken away")
 
     def _new_reader(self) -> apsw.Connection:

@@ -75,18 +75,18 @@ class AccountLock:
 class Turnstile:
     """Who writes next, among processes. A courtesy: what may be written is SQLite's to say, with or without it."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_directory")
 
     def __init__(self, directory: Path) -> None:
-        """Open the file `lock`, making it when it is not there. Without it nobody waits here."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._descriptor = os.open(directory / "lock", flags, 0o660)
-        except OSError:
-            self._descriptor = -1
+        """Open nothing yet: who only reads never goes through it."""
+        self._directory = directory
+        self._descriptor = -1
 
     def enter(self, until: float) -> None:
-        """Wait until nobody else is in it, by the monotonic clock no longer than `until`."""
+        """Wait until nobody else is in it, by the monotonic clock no longer than `until`.
+
+        With the file `lock`, made when it is not there. Without it nobody waits here.
+        """
         while not self._set(fcntl.F_WRLCK) and time.monotonic() < until:
             time.sleep(_TURN_STEP)
 
@@ -96,7 +96,11 @@ class Turnstile:
 
     def _set(self, kind: int) -> bool:
         if self._descriptor < 0:
-            return True
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            try:
+                self._descriptor = os.open(self._directory / "lock", flags, 0o660)
+            except OSError:
+                return True
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _RANGE.pack(kind, os.SEEK_SET, 0, 1, 0))
         except OSError as error:

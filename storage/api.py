@@ -623,6 +623,9 @@ class Store(Protocol):
         `quota` is the limit in octets, None for none. Raise Unavailable. [thread the first time]
         """
 
+    def held_account(self, account: AccountId, keys: AccountKeys, *, quota: int | None = None) -> Account | None:
+        """As open_account, of one that is open in this process already; else None, and nothing is done. [inline]"""
+
     def delete_account(self, account: AccountId) -> None:
         """Remove all of an account's files. [thread]"""
 

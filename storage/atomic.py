@@ -330,11 +330,15 @@ def create_empty(path: Path, *, mode: int = FILE_MODE) -> bool:
     """Make an empty file unless there is one; whether it was made. Raise FileNotFoundError (directory), Unavailable."""
     with _Translated(path), Directory(path.parent) as directory:
         try:
-            descriptor = system.open(path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode, dir_fd=directory)
-        except FileExistsError:
-            # Opened once more only to refuse a link or a directory in its place.
+            # Opened only to refuse a link or a directory in its place.
             system.close(system.open(path.name, os.O_RDWR | os.O_NONBLOCK | _FLAGS, dir_fd=directory))
             return False
+        except FileNotFoundError:
+            pass
+        try:
+            descriptor = system.open(path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode, dir_fd=directory)
+        except FileExistsError:
+            return False  # somebody made it between the two
         system.close(descriptor)
         system.fsync(directory)
         return True

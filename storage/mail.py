@@ -5,6 +5,7 @@ an account is opened: files named in `unlink`, directories in `trash`, names and
 Never blocks the loop: what may take long is handed to the store's background.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -63,8 +64,9 @@ class FileMail:
             context.background.submit(("unlink", context.account), lambda: remove_files(context))
         if context.may_adopt and context.paths.fts_db.exists():
             context.text.index_later()
+        maildir = str(context.paths.maildir)
         for mailbox, name in context.reader.rows("SELECT id, dir FROM mailbox"):
-            if not (context.directory_path(name) / UIDLIST).exists():
+            if not os.path.exists(os.path.join(maildir, name, UIDLIST)):
                 context.sidecars.changed(mailbox)
         if context.reader.rows("SELECT 1 FROM trash LIMIT 1"):
             context.background.submit(("trash", context.account), lambda: mail_mailboxes.empty_trash(context))

@@ -134,6 +134,10 @@ class MemoryStore:
         held.limit = quota
         return held
 
+    def held_account(self, account: AccountId, keys: AccountKeys, *, quota: int | None = None) -> Account | None:
+        """See Store."""
+        return self.open_account(account, keys, quota=quota) if account in self._accounts and not self._closed else None
+
     def memory_account(self, account: AccountId) -> MemoryAccount:
         """The account itself, opened before: for what tests reach behind the protocol."""
         return self._accounts[account]

@@ -7,6 +7,7 @@ Never touches the disk.
 
 import base64
 import re
+from functools import cached_property
 from pathlib import Path
 
 from .api import AccountId, CollectionKind, InvalidName, MailboxId
@@ -50,23 +51,53 @@ def is_opaque(name: str) -> bool:
 
 
 class AccountPaths:
-    """The files and directories of one account: ROOT/<shard>/<account>/...; the shard is the id's first two characters."""
+    """The files and directories of one account: ROOT/<shard>/<account>/...; the shard is the id's first two characters.
 
-    __slots__ = ("account", "cache_db", "dav", "directory", "fts_db", "index_db", "maildir", "root", "snap", "tmp")
+    Each is worked out when it is first asked for: a session that reads its INBOX needs few of them.
+    """
 
     def __init__(self, root: Path, account: str) -> None:
         """Lay out the account below `root`. Raise InvalidName when the id is none."""
-        parse_account_id(account)
+        if not _ACCOUNT.match(account):
+            raise InvalidName("not an account id")
         self.root = root
         self.account = AccountId(account)
         self.directory = root / account[:2] / account
-        self.maildir = self.directory / "maildir"
-        self.dav = self.directory / "dav"
-        self.tmp = self.directory / "tmp"
-        self.snap = self.directory / "snap"
-        self.index_db = self.directory / "index.db"
-        self.cache_db = self.directory / "cache.db"
-        self.fts_db = self.directory / "fts.db"
+
+    @cached_property
+    def maildir(self) -> Path:
+        """INBOX, and the other mailboxes in it."""
+        return self.directory / "maildir"
+
+    @cached_property
+    def dav(self) -> Path:
+        """Collections."""
+        return self.directory / "dav"
+
+    @cached_property
+    def tmp(self) -> Path:
+        """Files being written."""
+        return self.directory / "tmp"
+
+    @cached_property
+    def snap(self) -> Path:
+        """Snapshots of mailboxes."""
+        return self.directory / "snap"
+
+    @cached_property
+    def index_db(self) -> Path:
+        """The truth."""
+        return self.directory / "index.db"
+
+    @cached_property
+    def cache_db(self) -> Path:
+        """What FETCH asks for."""
+        return self.directory / "cache.db"
+
+    @cached_property
+    def fts_db(self) -> Path:
+        """Search text."""
+        return self.directory / "fts.db"
 
     def snapshot(self, mailbox: MailboxId) -> Path:
         """The snapshot file of a mailbox."""

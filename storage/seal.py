@@ -379,14 +379,21 @@ def _pread(descriptor: int, length: int, offset: int) -> bytes:
 class DekWrapping:
     """Wraps DEKs for the holder of the secret key: AES key wrap (RFC 3394) under HKDF(secret key, "dek").
 
-    Made once an open account: the derivation costs more than the wrapping.
+    Made once an open account: the derivation, at first use, costs more than the wrapping.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_derived", "_secret_key")
 
     def __init__(self, secret_key: bytes) -> None:
-        """Derive the wrapping key."""
-        self._key = HKDF(SHA256(), 32, salt=None, info=b"dek").derive(secret_key)
+        """Derive nothing yet."""
+        self._secret_key = secret_key
+        self._derived = b""
+
+    @property
+    def _key(self) -> bytes:
+        if not self._derived:
+            self._derived = HKDF(SHA256(), 32, salt=None, info=b"dek").derive(self._secret_key)
+        return self._derived
 
     def wrap(self, dek: bytes) -> bytes:
         """40 octets to keep in the row."""

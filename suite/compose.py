@@ -28,6 +28,8 @@ log = logger("suite")
 ROLES = ("imap", "dav", "delivery", "smtp", "queue")
 """Roles that ask auth and keys."""
 
+_REST = 5.0  # seconds: a mail client opens several connections one after the other, and a telephone comes back at once
+
 
 @contextlib.contextmanager
 def make_role(settings: Settings, name: str) -> Iterator[Role]:
@@ -64,13 +66,13 @@ def make_bus(settings: Settings, name: str) -> Iterator[ChangeBus]:
 
 
 @contextlib.contextmanager
-def make_store(settings: Settings, bus: ChangeBus) -> Iterator[Store]:
-    """The store; what it changes is told by `bus`."""
+def make_store(settings: Settings, bus: ChangeBus, *, rest: float = 0.0) -> Iterator[Store]:
+    """The store; what it changes is told by `bus`. `rest`: seconds that accounts outlast who holds them."""
     from ..storage.store import open_store
     from .values import store_limits
 
     accounts = layout_of(settings).accounts
-    store = open_store(accounts, sealing=settings.seal.enabled, limits=store_limits(settings), bus=bus)
+    store = open_store(accounts, sealing=settings.seal.enabled, limits=store_limits(settings), bus=bus, rest=rest)
     with contextlib.closing(store):
         yield store
 
@@ -217,7 +219,7 @@ def make_imap(settings: Settings) -> Iterator[Role]:
 
     layout = layout_of(settings)
     tls = make_tls(settings, "imap")
-    with make_bus(settings, "imap") as bus, make_store(settings, bus) as store:
+    with make_bus(settings, "imap") as bus, make_store(settings, bus, rest=_REST) as store:
         authenticator = SocketAuthenticator(layout.auth_socket("imap"))
         keys = SocketKeyHolder(layout.keys_socket("imap"))
         server = ImapServer(imap_settings(settings), store, authenticator, keys, tls=tls, bus=bus, version=__version__)
