@@ -21,6 +21,7 @@ from .collections_schema import COLLECTIONS_SCHEMA
 from .database import open_database
 from .index_reader import IndexReader
 from .index_schema import MAIL_SCHEMA
+from .leftovers import clear_later
 from .mail import FileMail
 from .mail_context import MailContext
 from .paths import AccountPaths
@@ -81,6 +82,7 @@ class FileAccount:
             self._mail = FileMail(self.context)
             self.mail: Mail = self._mail
             self.collections: Collections = FileCollections(self.context)
+            clear_later(self.context)
         except BaseException:
             self.release()
             raise
@@ -101,12 +103,12 @@ class FileAccount:
             time.sleep(0.05)
         self._held.share()
 
-    def quota(self) -> Quota:
-        """See Account."""
     def is_whole(self) -> bool:
         """Whether it is the account that a new holder expects: held by others, or resting over the file it was opened with."""
         return self.holders > 0 or (self._db is not None and self._db.is_current())
 
+    def quota(self) -> Quota:
+        """See Account."""
         return Quota(self.context.used(), self.context.quota)
 
     def close(self) -> None:
@@ -126,12 +128,12 @@ class FileAccount:
 
 
 def _make_directories(paths: AccountPaths) -> None:
-    atomic.make_directories(paths.directory, below=paths.root)
-    for path in (paths.maildir, paths.tmp, paths.snap):
     account = str(paths.directory)
     inside = (os.path.join(account, name) for name in ("maildir", "tmp", "snap"))
     if all(map(_is_directory, (os.path.dirname(account), account, *inside))):
         return  # as nearly always; a link in place of one is refused below
+    atomic.make_directories(paths.directory, below=paths.root)
+    for path in (paths.maildir, paths.tmp, paths.snap):
         atomic.make_directory(path)
 
 

@@ -3,6 +3,9 @@
 Owns which directories count: a name that stands for a mailbox name we would take, with cur/ in it, no link. Directories of
 deleted mailboxes on their way to trash/ do not. What one lacks of cur/, new/ and tmp/ is made: others make only what they
 need, and a full disk or a crash stops our own CREATE between them.
+
+A name with a hash stands for none: only we give such. What a CREATE that was stopped left under one is removed if it is empty;
+CREATE makes directories within its transaction, and this is one, so nothing goes that is being made.
 """
 
 import logging
@@ -26,6 +29,26 @@ def strange_directories(context: MailContext) -> list[str]:
     return [name for name in _directories(context) if name not in known]
 
 
+def is_clutter(context: MailContext, directory: str) -> bool:
+    """Whether a directory without a row will go by itself: taken in, or removed as an empty one of ours. [thread]"""
+    name = mailbox_name(directory)
+    if name is None:
+        return _is_ours_and_empty(context, directory)
+    try:
+        name = checked_name(name, context.limits)
+    except StoreError:
+        return False
+    return name != INBOX and context.reader.first("SELECT 1 FROM mailbox WHERE name = ?", (name,)) is None
+
+
+def _is_ours_and_empty(context: MailContext, directory: str) -> bool:
+    path = context.paths.maildir / directory
+    try:
+        return "~" in directory and not any(os.listdir(path / part) for part in ("cur", "new") if (path / part).exists())
+    except OSError:
+        return False
+
+
 def look_for_mailboxes(context: MailContext) -> list[MailboxId]:
     """Give rows to the directories that have none; their ids. Raise Unavailable. [thread]"""
     if not strange_directories(context):
@@ -37,8 +60,12 @@ def look_for_mailboxes(context: MailContext) -> list[MailboxId]:
         names = {name for (name,) in connection.execute("SELECT name FROM mailbox")}
         made: list[MailboxId] = []
         for directory in sorted(_directories(context)):
+            if directory in taken:
+                continue
             name = mailbox_name(directory)
-            if directory in taken or name is None or len(names) >= context.limits.mailboxes:
+            if name is None and _is_ours_and_empty(context, directory):
+                atomic.remove_tree(context.paths.maildir / directory)
+            if name is None or len(names) >= context.limits.mailboxes:
                 continue
             try:
                 name = checked_name(name, context.limits)

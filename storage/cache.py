@@ -24,6 +24,7 @@ import apsw
 
 from ..formats.headers import raw_fields
 from .api import Unavailable
+from .cache_sweep import SWEPT_SCHEMA, find_strays
 from .database import DamagedDatabase, NewerSchema, Schema, open_database, translated
 from .index_reader import IndexReader
 
@@ -160,12 +161,16 @@ class Cache:
         if self._closed:
             raise Unavailable(f"{self._path.name} is closed")
         try:
-            connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=query_only)
+            connection = self._open_file(query_only)
         except (DamagedDatabase, NewerSchema):
             delete_database(self._path)
-            connection = open_database(self._path, self._key, CACHE_SCHEMA, synchronous="NORMAL", query_only=query_only)
+            connection = self._open_file(query_only)
         self._inode = inode_of(self._path)
         return IndexReader(connection, self._path.name)
+
+    def _open_file(self, query_only: bool) -> apsw.Connection:
+        schemas = (CACHE_SCHEMA, SWEPT_SCHEMA)
+        return open_database(self._path, self._key, *schemas, synchronous="NORMAL", query_only=query_only)
 
     def _writer(self) -> IndexReader:
         """The connection that writes, opened when it is first needed."""
@@ -227,6 +232,24 @@ class Cache:
             ("DELETE FROM cache WHERE id BETWEEN ? AND ?", rows),
             ("DELETE FROM slots WHERE id BETWEEN ? AND ?", rows),
         )
+
+    def sweep(self, index: IndexReader) -> int:
+        """Forget rows whose messages went while nobody was left to drop them; how many. Raise Unavailable. [background]"""
+        with translated(self._path.name), self._writer().alone() as connection:
+            strays = find_strays(connection, "cache", index)
+            if not strays:
+                return 0
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = [(number,) for number in strays.ids]
+                connection.executemany("DELETE FROM cache WHERE id = ?", rows)
+                connection.executemany("DELETE FROM slots WHERE id = ?", rows)
+                strays.note(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            return len(strays.ids)
 
     def _many(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
         """Statements with their rows of bindings, in one transaction."""

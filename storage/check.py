@@ -18,7 +18,7 @@ import apsw
 
 from . import atomic, mail_mailboxes
 from .account import FileAccount
-from .adoption_directories import look_for_mailboxes, strange_directories
+from .adoption_directories import is_clutter, look_for_mailboxes, strange_directories
 from .api import DELETED, SEEN, AccountId, AccountKeys, MailboxId, StoreError, StoreLimits
 from .changes import SilentBus
 from .check_files import check_files
@@ -30,7 +30,7 @@ from .index_reader import Row, select
 from .mail_context import MailContext
 from .mail_unlink import remove_files
 from .search import SCHEMA as SEARCH_SCHEMA
-from .sidecar import UIDLIST, read_uidlist
+from .sidecar import DESCRIPTION, SUBSCRIPTIONS, UIDLIST, describe, read_uidlist, render_subscriptions
 from .store import FileStore
 
 Progress = Callable[[str, int, int], None]
@@ -80,7 +80,10 @@ def _tell(progress: Progress, name: str, before: int, total: int, number: int) -
 def _check_all(context: MailContext, report: Report, read_files: bool, progress: Progress) -> None:
     _check_database(context, report)
     for name in strange_directories(context):
-        report.add("directory without mailbox", "", name, lambda: look_for_mailboxes(context))
+        if is_clutter(context, name):
+            report.left("directory without mailbox", "", name, lambda: look_for_mailboxes(context))
+        else:
+            report.fault("directory that can be no mailbox", "", name, None)
     boxes = context.reader.rows("SELECT id, name, messages FROM mailbox ORDER BY name")
     total = sum(messages for _, _, messages in boxes)
     done = 0
@@ -92,6 +95,8 @@ def _check_all(context: MailContext, report: Report, read_files: bool, progress:
         _check_sidecar(context, report, mailbox, name)
         done += messages
     progress("", total, total)
+    if _is_other(context.paths.maildir / SUBSCRIPTIONS, render_subscriptions(context), needed=False):
+        report.left("sidecar behind", "", SUBSCRIPTIONS, context.sidecars.write_subscriptions)
     check_collections(context, report, read_files)
     _check_account(context, report)
     _check_leftovers(context, report)
@@ -101,7 +106,7 @@ def _check_all(context: MailContext, report: Report, read_files: bool, progress:
 def _check_database(context: MailContext, report: Report) -> None:
     for (text,) in context.reader.rows("PRAGMA quick_check(10)"):
         if text != "ok":
-            report.add("index damaged", "", str(text), None)
+            report.fault("index damaged", "", str(text), None)
 
 
 def _check_directory(context: MailContext, report: Report, mailbox: MailboxId, name: str) -> None:
@@ -115,7 +120,7 @@ def _check_directory(context: MailContext, report: Report, mailbox: MailboxId, n
         for part in lacking:
             atomic.make_directory(path / part)
 
-    report.add("mailbox without directory", name, ", ".join(lacking), mend)
+    report.fault("mailbox without directory", name, ", ".join(lacking), mend)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -157,33 +162,44 @@ def _check_counters(context: MailContext, report: Report, mailbox: MailboxId, na
     with context.db.snapshot() as connection:
         both = read(connection)
     if both is not None and both[0] != both[1]:
-        report.add("counters differ", name, f"{both[0]}, counted {both[1]}", lambda: context.db.transact(mend))
+        report.fault("counters differ", name, f"{both[0]}, counted {both[1]}", lambda: context.db.transact(mend))
 
 
 def _check_account(context: MailContext, report: Report) -> None:
     noted, right = context.reader.rows(f"SELECT bytes, {_USED} FROM account")[0]  # noqa: S608  # our own words
     if noted != right:
         mend = f"UPDATE account SET bytes = {_USED}"  # noqa: S608  # our own words
-        report.add("account's size differs", "", f"{noted}, counted {right}", lambda: context.change(mend, ()))
+        report.fault("account's size differs", "", f"{noted}, counted {right}", lambda: context.change(mend, ()))
 
 
 def _check_sidecar(context: MailContext, report: Report, mailbox: MailboxId, name: str) -> None:
     try:
         directory = context.directory(mailbox)
+        described = describe(context, mailbox)
     except StoreError:
         return
     listed = read_uidlist(directory / UIDLIST)
     rows = context.reader.rows("SELECT fname FROM msg WHERE id BETWEEN ? AND ?", (mailbox << 32, mailbox << 32 | 0xFFFFFFFF))
     missing = len(rows) if listed is None else sum(base not in listed.messages for (base,) in rows)
     # A list that is not there yet is missed only by a mailbox that held a message once: a new account has none at first.
-    used = context.reader.rows("SELECT 1 FROM mailbox WHERE id = ? AND uidnext > 1", (mailbox,))
+    used = bool(context.reader.rows("SELECT 1 FROM mailbox WHERE id = ? AND uidnext > 1", (mailbox,)))
+    wrong = []
     if missing or (listed is None and used):
-        report.add(
-            "sidecar behind",
-            name,
-            "none" if listed is None else f"{missing} messages not listed",
-            lambda: context.sidecars.write(mailbox, anew=True),
-        )
+        wrong.append("none" if listed is None else f"{missing} messages not listed")
+    if _is_other(directory / DESCRIPTION, described, used):
+        wrong.append("described otherwise")
+    if wrong:
+        report.left("sidecar behind", name, ", ".join(wrong), lambda: context.sidecars.write(mailbox, anew=True))
+
+
+def _is_other(path: Path, right: bytes, needed: bool) -> bool:
+    """Whether a file says something else; one that is not there counts only where it is `needed`."""
+    try:
+        return atomic.read_file(path, limit=2 * len(right) + 1) != right
+    except FileNotFoundError:
+        return needed
+    except StoreError:
+        return True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -194,11 +210,11 @@ def _check_leftovers(context: MailContext, report: Report) -> None:
     now = int(time.time())
     left = context.reader.rows("SELECT count(*) FROM unlink WHERE after < ?", (now - 3_600,))[0][0]
     if left:
-        report.add("files to be removed", "", f"{left}", lambda: remove_files(context))
+        report.left("files to be removed", "", f"{left}", lambda: remove_files(context))
     if context.reader.rows("SELECT 1 FROM trash LIMIT 1"):
-        report.add("deleted mailboxes to be removed", "", "", lambda: mail_mailboxes.empty_trash(context))
+        report.left("deleted mailboxes to be removed", "", "", lambda: mail_mailboxes.empty_trash(context))
     for path in _stale(context.paths.tmp, now - _STALE):
-        report.add("draft left over", "", path.name, partial(atomic.unlink, path))
+        report.left("draft left over", "", path.name, partial(atomic.unlink, path))
 
 
 def _stale(tmp: Path, before: float) -> list[Path]:
@@ -216,14 +232,14 @@ def _stale(tmp: Path, before: float) -> list[Path]:
 def _check_caches(context: MailContext, report: Report) -> None:
     orphans = _orphans(context, [number for (number,) in context.cache.reader.rows("SELECT id FROM cache")])
     if orphans:
-        report.add("cached rows of no message", "", f"{len(orphans)}", lambda: context.cache.drop(orphans))
+        report.left("cached rows of no message", "", f"{len(orphans)}", lambda: context.cache.drop(orphans))
     if not context.paths.fts_db.exists():
         return
     with closing(open_database(context.paths.fts_db, context.cache_key, SEARCH_SCHEMA, synchronous="NORMAL")) as connection:
         texts = [int(number) for (number,) in select(connection, "SELECT id FROM text")]
     strays = _orphans(context, texts)
     if strays:
-        report.add("search text of no message", "", f"{len(strays)}", lambda: context.text.drop(strays))
+        report.left("search text of no message", "", f"{len(strays)}", lambda: context.text.drop(strays))
 
 
 def _orphans(context: MailContext, ids: list[int]) -> list[int]:

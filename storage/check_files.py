@@ -35,7 +35,7 @@ def check_files(
         directory = context.directory(mailbox)
         _check_names(context, report, mailbox, name, directory)
     except (FileNotFoundError, StoreError) as error:
-        report.add("mailbox cannot be read", name, str(error), None)
+        report.fault("mailbox cannot be read", name, str(error), None)
         return
     if read_files and (context.wrapping is not None or not context.sealing):
         _check_content(context, report, mailbox, name, progress)
@@ -58,16 +58,19 @@ def _check_names(context: MailContext, report: Report, mailbox: MailboxId, name:
             # The one that the row means stays: it has the name the row expects.
             expected = directory / "cur" / file_name(base, known.get(base, 0))
             paths = sorted(paths, key=expected.__ne__)
-            report.add("two files of one name", name, paths[1].name, partial(_give_names, context, directory, paths[1:]))
+            # One in new/ and one in cur/ the next look settles, as a crash between link and unlink leaves them.
+            settled = len({path.parent for path in paths}) == len(paths)
+            tell = report.left if settled else report.fault
+            tell("two files of one name", name, paths[1].name, partial(_give_names, context, directory, paths[1:]))
     missing = [base for base in known if base not in files]
     unknown = [
         (paths[0].parent.name, paths[0].name) for base, paths in files.items() if base not in known and base not in leaving
     ]
     unknown, _ = adoption.without_young(context, directory, unknown)
     if missing:
-        report.add("rows without file", name, f"{len(missing)}: {missing[0]}", lambda: adoption.look(context, mailbox))
+        report.fault("rows without file", name, f"{len(missing)}: {missing[0]}", lambda: adoption.look(context, mailbox))
     if unknown:
-        report.add("files without row", name, f"{len(unknown)}: {unknown[0][1]}", lambda: adoption.look(context, mailbox))
+        report.left("files without row", name, f"{len(unknown)}: {unknown[0][1]}", lambda: adoption.look(context, mailbox))
 
 
 def _give_names(context: MailContext, directory: Path, extra: list[Path]) -> None:
@@ -136,9 +139,9 @@ def _check_message(context: MailContext, report: Report, mailbox: MailboxId, nam
             pass
         else:
             forget = "UPDATE msg SET dek = NULL WHERE id = ?"
-            report.add("wrapped key does not open", name, where, lambda: context.change(forget, (number,)))
+            report.fault("wrapped key does not open", name, where, lambda: context.change(forget, (number,)))
             return
-    report.add(*_fault(context, mailbox, name, row, where))
+    report.fault(*_fault(context, mailbox, name, row, where))
 
 
 def _read_through(context: MailContext, mailbox: MailboxId, uid: Uid, row: Row) -> None:

@@ -35,7 +35,7 @@ from .api import (
     TooLarge,
     Unavailable,
 )
-from .collections_files import StoredItem, write_item
+from .collections_files import StoredItem, facts_file, write_item
 from .collections_files import remove_item as remove_item_file
 from .collections_index import (
     add_item,
@@ -68,6 +68,10 @@ class _Written(NamedTuple):
     path: Path
     sealed: bool
     wrapped: bytes | None
+
+    def is_there(self) -> bool:
+        """Whether it still lies there: asked within the transaction that names it (collections_leftovers.py)."""
+        return self.path.exists() and (self.sealed or facts_file(self.path).exists())
 
 
 class FileCollections(ItemReading):
@@ -117,7 +121,7 @@ class FileCollections(ItemReading):
         file = self._write(collection, item, data)
 
         def change(connection: apsw.Connection) -> list[str]:
-            if find_item(connection, collection, href) != source:
+            if find_item(connection, collection, href) != source or not file.is_there():
                 raise _Overtaken
             directory = context.paths.collection(*find_place(connection, collection))
             make_room(connection, more, context.quota)
@@ -233,7 +237,7 @@ class FileCollections(ItemReading):
 
         def change(connection: apsw.Connection) -> tuple[Put, list[str]]:
             find_place(connection, collection)
-            if prepare(connection) != item:
+            if prepare(connection) != item or not file.is_there():
                 raise _Overtaken
             token = next_token(connection, collection)
             gone = [] if take_out is None else [take_out(connection, token)]

@@ -25,6 +25,7 @@ from .api import (
     NotFound,
     StoreError,
     SyncToken,
+    Unavailable,
 )
 from .collections_files import Description, make_collection, write_description
 from .collections_index import (
@@ -82,6 +83,8 @@ class CollectionList:
 
         def insert(connection: apsw.Connection) -> CollectionInfo:
             self._check_new(connection, kind, name)
+            if not context.paths.collection(kind, directory).is_dir():
+                raise Unavailable("the new collection's directory was taken for one left over")
             return insert_collection(connection, kind, name, properties, directory, created=created)
 
         try:

@@ -8,6 +8,7 @@ Owns the order of rows and directories. The rules of names stand in index_mailbo
 """
 
 import logging
+import os
 from collections.abc import Sequence
 
 import apsw
@@ -123,6 +124,19 @@ def empty_trash(context: MailContext) -> None:
         context.cache.drop_range(first, last)
         context.text.drop_range(first, last)
         context.change("DELETE FROM trash WHERE dir = ?", (name,))
+
+
+def clear_trash(context: MailContext) -> None:
+    """Remove directories in trash/ that a power cut brought back and nothing notes. Raise Unavailable. [background]"""
+    trash = context.paths.directory / "trash"
+    try:
+        left = set(os.listdir(trash))  # before the notes: a directory is noted before it comes here
+    except OSError:
+        return
+    if left:
+        noted = {str(mailbox) for (mailbox,) in context.reader.rows("SELECT mailbox FROM trash")}
+        for name in left - noted:
+            atomic.remove_tree(trash / name)
 
 
 def rename(context: MailContext, name: str, new_name: str) -> None:

@@ -20,7 +20,8 @@ import apsw
 from ..formats.text import LINE, IndexedText, TextLimits, extract_text, header_lines
 from .api import MailboxId, NotFound, StoreError, TextKey, Uid
 from .cache import delete_database, inode_of
-from .database import DamagedDatabase, NewerSchema, open_database
+from .cache_sweep import SWEPT_SCHEMA, find_strays
+from .database import DamagedDatabase, NewerSchema, open_database, translated
 from .index_reader import UID_MASK
 from .mail_context import MailContext
 from .mail_derive import Derived, structure_of
@@ -47,9 +48,10 @@ class _Connections:
 
     def __init__(self, context: MailContext) -> None:
         path, key = context.paths.fts_db, context.cache_key
-        self.write_connection = open_database(path, key, SCHEMA, synchronous="NORMAL")
+        schemas = (SCHEMA, SWEPT_SCHEMA)
+        self.write_connection = open_database(path, key, *schemas, synchronous="NORMAL")
         try:
-            self.read_connection = open_database(path, key, SCHEMA, synchronous="NORMAL", query_only=True)
+            self.read_connection = open_database(path, key, *schemas, synchronous="NORMAL", query_only=True)
         except BaseException:
             self.write_connection.close()
             raise
@@ -207,6 +209,17 @@ class MailText:
         self._take_texts()
         with self._writer() as index:
             index.remove(ids)
+
+    def sweep(self) -> int:
+        """Forget text whose messages went while nobody was left to drop it; how many. Raise Unavailable. [background]"""
+        with self._writer() as index, translated("fts.db"):
+            connection = self._connections().write_connection
+            strays = find_strays(connection, "text", self._context.reader)
+            if strays:
+                with index.transaction():
+                    index.remove(strays.ids)
+                    strays.note(connection)
+            return len(strays.ids)
 
     def drop_range(self, first: int, last: int) -> None:
         """A mailbox went. Raise Unavailable. [background]"""

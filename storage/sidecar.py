@@ -19,7 +19,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,10 @@ _MAX_LIST = 1 << 30
 _MAX_JSON = 1 << 20
 _TAIL = 4_096
 _LINES_AT_ONCE = 2_000
+_APPENDED = 32_768
+"""Octets added between two flushes, at most: a power cut tears no more than that."""
+_CHECKED = 2 * _APPENDED
+"""Octets at the end of a list that are compared with the index when the account is opened."""
 
 _HEAD = re.compile(rb"3 V([0-9]{1,10}) M([0-9]{1,10}) P([A-Za-z0-9]{1,64}) N([0-9]{1,10})\Z")
 _LINE = re.compile(rb"([0-9]{1,10}) I(-?[0-9]{1,12}) A([0-9]{1,12}) T([0-9a-f]{16}) :([\x21-\x7e]{1,200})\Z")
@@ -100,9 +104,42 @@ class Sidecars:
 
     def write_subscriptions(self) -> None:
         """Bring the list of subscriptions up to date. Raise Unavailable. [background]"""
-        rows = self._context.reader.rows("SELECT name FROM subscription ORDER BY name")
-        data = json.dumps([name for (name,) in rows], ensure_ascii=False, indent=1).encode()
-        _replace_if_other(self._context.paths.maildir / SUBSCRIPTIONS, data)
+        _replace_if_other(self._context.paths.maildir / SUBSCRIPTIONS, render_subscriptions(self._context))
+
+    def catch_up(self) -> None:
+        """Bring up to date what a process that died left behind or torn. Raise Unavailable. [background]"""
+        for (mailbox,) in self._context.reader.rows("SELECT id FROM mailbox"):
+            try:
+                torn = not self._is_whole(mailbox, self._context.directory(mailbox) / UIDLIST)
+            except (NotFound, FileNotFoundError):
+                continue  # deleted meanwhile; or its directory is not there, which is not ours to mend
+            self.write(mailbox, anew=torn)
+        self.write_subscriptions()
+
+    def _is_whole(self, mailbox: MailboxId, path: Path) -> bool:
+        """Whether the end of a list names the messages that it should."""
+        try:
+            descriptor = atomic.open_for_reading(path)
+        except (FileNotFoundError, StoreError):
+            return True  # none: written whole in any case
+        try:
+            begin = max(0, os.fstat(descriptor).st_size - _CHECKED)
+            lines = os.pread(descriptor, _CHECKED, begin).split(b"\n")[1:-1]  # the head, or the end of a line
+        finally:
+            os.close(descriptor)
+        listed: dict[str, int] = {}
+        for line in lines:
+            match = _LINE.match(line)
+            if match is None:
+                return False
+            listed[match[5].decode("ascii")] = int(match[1])
+        if not listed:
+            return True
+        first = min(listed.values()) if begin else 0
+        rows = self._context.reader.rows(
+            "SELECT fname FROM msg WHERE id BETWEEN ? AND ?", (mailbox << 32 | first, mailbox << 32 | max(listed.values()))
+        )
+        return all(base in listed for (base,) in rows)
 
     def _write_list(self, mailbox: MailboxId, path: Path) -> None:
         head_row = self._context.reader.first(
@@ -122,13 +159,14 @@ class Sidecars:
             return
         if last + 1 >= uidnext:
             return
-        data = b"".join(self._lines(mailbox, last))
-        if data:
-            file = atomic.AppendFile(path)
-            try:
-                file.append(data)
+        file: atomic.AppendFile | None = None
+        try:
+            for piece in _in_pieces(self._lines(mailbox, last)):
+                file = file or atomic.AppendFile(path)
+                file.append(piece)
                 file.sync()
-            finally:
+        finally:
+            if file is not None:
                 file.close()
 
     def _lines(self, mailbox: MailboxId, after: int) -> Iterator[bytes]:
@@ -147,6 +185,17 @@ class Sidecars:
             position = rows[-1][0]
 
 
+def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > _APPENDED:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
+
+
 def describe(context: MailContext, mailbox: MailboxId) -> bytes:
     """collection.json of a mailbox. Raise NotFound."""
     row = context.reader.first("SELECT name, uidvalidity, special_use, object_id FROM mailbox WHERE id = ?", (mailbox,))
@@ -163,6 +212,12 @@ def describe(context: MailContext, mailbox: MailboxId) -> bytes:
         "keywords": [name for _, name in keywords],
     }
     return json.dumps(description, ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+
+def render_subscriptions(context: MailContext) -> bytes:
+    """subscriptions.json. Raise Unavailable."""
+    rows = context.reader.rows("SELECT name FROM subscription ORDER BY name")
+    return json.dumps([name for (name,) in rows], ensure_ascii=False, indent=1).encode()
 
 
 def _replace_if_other(path: Path, data: bytes) -> None:

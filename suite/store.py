@@ -26,12 +26,16 @@ def add_verbs(verbs: Verbs) -> None:
     verify = group.add("verify", run_verify, "read everything and tell what is not whole", examples=_EXAMPLES)
     verify.add_argument("address", metavar="ADDRESS", nargs="?", help="one account (default all)")
     verify.add_argument("--repair", action="store_true", help="also mend what can be mended; never removes a message")
+    verify.add_argument("--verbose", action="store_true", help="also list what interrupted steps left, which goes by itself")
     rebuild = group.add("rebuild", run_rebuild, "make the index of an account anew from its files", examples=_EXAMPLES)
     rebuild.add_argument("address", metavar="ADDRESS")
 
 
 def run_verify(invocation: Invocation) -> None:
-    """Verify one account or all. Refused when something is not whole (and was not mended)."""
+    """Verify one account or all. Refused when there is a fault (and it was not mended).
+
+    What an interrupted step left is none: it is counted, and listed on request and in JSON.
+    """
     from ..storage.check import verify_account
     from .values import store_limits
 
@@ -62,11 +66,16 @@ def run_verify(invocation: Invocation) -> None:
         "kind": "WHAT",
         "mailbox": "MAILBOX",
         "detail": "",
+        "fault": "FAULT",
         "repaired": "MENDED",
         "mendable": "CAN BE MENDED",
     }
-    invocation.output.table(findings, columns, empty=f"{len(accounts)} accounts, all whole")
-    open_ones = [finding for finding in findings if not finding["repaired"]]
+    left = [each for each in findings if not each["fault"] and not each["repaired"]]
+    shown = findings if invocation.output.json or invocation.arguments.verbose else [each for each in findings if each["fault"]]
+    invocation.output.table(shown, columns, empty=f"{len(accounts)} accounts, all whole")
+    if left:
+        invocation.output.note(f"{len(left)} things that interrupted steps left; they go by themselves (--verbose lists them)")
+    open_ones = [each for each in findings if each["fault"] and not each["repaired"]]
     if unread or open_ones:
         hint = " (preau store verify --repair mends what can be mended)" if any(each["mendable"] for each in open_ones) else ""
         raise Refused("\n".join([*unread, *([f"{len(open_ones)} things are not whole{hint}"] if open_ones else [])]))

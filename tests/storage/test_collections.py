@@ -16,7 +16,7 @@ import pytest
 
 from broken_system import Broken, Crash
 from collections_contract import ADDRESSBOOK, CALENDAR, DATA, PLAIN, CollectionsContract, event
-from preau.storage import atomic, collections_check, collections_index
+from preau.storage import atomic, collections_index, collections_leftovers
 from preau.storage.account_db import AccountDatabase
 from preau.storage.api import (
     Account,
@@ -264,7 +264,7 @@ def test_a_crash_between_any_two_system_calls_loses_nothing(
             told.append((info.name, dict(info.properties), [(dict(item.properties), data) for item, data in items]))
         return told, account.quota().used
 
-    monkeypatch.setattr(collections_check, "_YOUNG", -1)
+    monkeypatch.setattr(collections_leftovers, "YOUNG", -1)
     account = reopen()
     account.collections.put_item(calendar_of(account), Href("a"), DATA, event("1"))
     account.collections.put_item(account.collections.find(CALENDAR, "tasks").id, Href("b"), b"other", event("2"))
@@ -307,7 +307,7 @@ _HARMLESS = {"file without item", "directory without collection", "collection's 
 def _verified(root: Path, sealing: bool) -> set[str]:
     """What verify finds about collections, and mends."""
     findings = verify_account(root, ANNE, KEYS[ANNE], sealing=sealing, repair=True)
-    assert all(finding.repaired for finding in findings)
+    assert all(finding.repaired and not finding.fault for finding in findings)
     return {finding.kind for finding in findings if finding.kind != "sidecar behind"}  # mail's
 
 
@@ -674,7 +674,7 @@ def test_verify_tells_what_is_wrong_and_mends_what_it_can(
         ("item without file", "gone", False),
     ]
     assert verify() == young
-    monkeypatch.setattr(collections_check, "_YOUNG", -1)
+    monkeypatch.setattr(collections_leftovers, "YOUNG", -1)
     old = [("directory without collection", "b" * 25 + "a", False), ("file without item", "a" * 26, False)]
     assert verify() == sorted(young + old)
     lost = [(kind, detail, False) for kind, detail, _ in young[2:]]

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from preau.storage import adoption, collections_leftovers, leftovers
 from preau.storage.account import FileAccount
 from preau.storage.api import Account, AccountKeys, ChangeBus, Mail, MailboxId, StoreLimits
 from preau.storage.changes import SilentBus
@@ -66,6 +69,16 @@ def opened(
         yield files
     finally:
         files.close()
+
+
+@contextmanager
+def ten_minutes_later() -> Iterator[None]:
+    """Nobody is still about to commit what lies about, and who opens an account has held it for a while when it is settled."""
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(adoption, "YOUNG", 0)
+        later.setattr(collections_leftovers, "YOUNG", 0)
+        later.setattr(leftovers, "DELAY", 0)
+        yield
 
 
 def lose_index(paths: AccountPaths) -> None:
