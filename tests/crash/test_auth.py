@@ -4,20 +4,12 @@ from collections import Counter
 from pathlib import Path
 
 import crash_auth
-from crash_run import Death, deaths, read_recording
-from disk_log import needs_strace, record_python
-from disk_model import Disk
+from crash_run import Death, deaths, record
 from preau.auth.trace_files import parse_line, read_lines, trace_files
 
 
 def test_what_auth_and_keys_answered_holds(tmp_path: Path, morgue: Path) -> None:
-    needs_strace()
-    root = tmp_path / "root"
-    root.mkdir()
-    crash_auth.prepare(root)
-    disk = Disk(root)
-    calls = record_python(Path(crash_auth.__file__), str(root), log=tmp_path / "log")
-    recording = read_recording(disk, calls)
+    recording = record(tmp_path, Path(crash_auth.__file__), crash_auth.prepare)
     assert len(recording.told) == 13
     for death in deaths(recording, morgue / "death", looks=40, begin="open"):
         try:

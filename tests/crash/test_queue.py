@@ -6,17 +6,14 @@ from pathlib import Path
 import pytest
 
 import crash_queue
-from crash_run import Death, Misread, Recording, deaths, read_recording
-from disk_log import needs_strace, record_python
-from disk_model import Disk
+from crash_run import Death, deaths, record
 from preau.storage import adoption
 
 
 def test_every_message_arrives_once_and_every_bounce_once(
     tmp_path: Path, morgue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs_strace()
-    recording = recorded(tmp_path)
+    recording = record(tmp_path, Path(crash_queue.__file__), crash_queue.prepare)
     assert [each["step"] for each in recording.told] == ["open", "250", "settled", "250", "settled"]
     monkeypatch.setattr(adoption, "YOUNG", 0)
     for death in deaths(recording, morgue / "death", looks=7, begin="open"):
@@ -25,21 +22,6 @@ def test_every_message_arrives_once_and_every_bounce_once(
         except BaseException as error:
             error.add_note(str(death))
             raise
-
-
-def recorded(folder: Path) -> Recording:
-    """The queue at work; it has many threads, so a log may have to be made again."""
-    for attempt in range(4):
-        root = folder / f"root{attempt}"
-        crash_queue.prepare(root)
-        disk = Disk(root)
-        calls = record_python(Path(crash_queue.__file__), str(root), log=folder / f"log{attempt}")
-        try:
-            return read_recording(disk, calls)
-        except Misread:
-            if attempt == 3:
-                raise
-    raise AssertionError
 
 
 def look_after(death: Death) -> None:

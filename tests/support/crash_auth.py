@@ -45,6 +45,7 @@ def opened(root: Path) -> Iterator[Open]:
 
 def prepare(root: Path) -> None:
     """One account, one key, at rest."""
+    root.mkdir()
     create_kek(root / "keys" / "kek")
     with opened(root) as there:
         there.admin.user_add(MARIE)

@@ -9,19 +9,20 @@ What was looked at is noted in the file that PREAU_PROVE_TABLE names, a line a p
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from disk_log import Call
+from disk_log import Call, needs_strace, record_python
 from disk_model import MODELS, Disk, fingerprint, put_down
 
 ALL = os.environ.get("PREAU_PROVE") == "1"
 SEEDS = int(os.environ.get("PREAU_SEEDS", "1"))
 TABLE = os.environ.get("PREAU_PROVE_TABLE")
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,23 @@ class Misread(Exception):
     """
 
 
-def read_recording(disk: Disk, calls: list[Call]) -> Recording:
-    """`disk`: made before the work began. Raise Misread."""
+def record(folder: Path, script: Path, prepare: Callable[[Path], object], *words: str) -> Recording:
+    """Run `python SCRIPT ROOT WORDS...` on what `prepare` made at ROOT, and read what it did; again where the log misreads."""
+    needs_strace()
+    for attempt in range(_ATTEMPTS):
+        root = folder / f"root{attempt}"
+        prepare(root)
+        disk = Disk(root)
+        calls = record_python(script, str(root), *words, log=folder / f"log{attempt}")
+        try:
+            return _read(disk, calls)
+        except Misread:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
+
+
+def _read(disk: Disk, calls: list[Call]) -> Recording:
     dry = deepcopy(disk)
     try:
         boundaries = frozenset(position for position, call in enumerate(calls) if dry.step(call))

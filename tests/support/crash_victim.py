@@ -1,4 +1,4 @@
-"""What dies in tests/crash: `python crash_victim.py WORK ROOT` does a piece of work on the store at ROOT, step by step.
+"""What dies in tests/crash: `python crash_victim.py ROOT WORK` does a piece of work on the store at ROOT, step by step.
 
 After each step a line in ROOT.told says its name and how the account looks (crash_view): that is the acknowledgement. The
 work of each kind of answer is in WORKS.
@@ -224,4 +224,4 @@ def main(work: str, root: Path, sealing: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), "plain" not in sys.argv[3:])
+    main(sys.argv[2], Path(sys.argv[1]), "plain" not in sys.argv[3:])
