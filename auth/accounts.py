@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -413,8 +414,13 @@ def _account_of(row: tuple[object, ...]) -> Account:
     return Account(*values)
 
 
+@lru_cache(maxsize=256)
+def _scopes_of(text: str) -> frozenset[Service]:
+    return frozenset(Service(word) for word in text.split(",") if word)
+
+
 def _credential_of(row: tuple[object, ...]) -> Credential:
-    scopes = frozenset(Service(word) for word in str(row[5]).split(",") if word)
+    scopes = _scopes_of(str(row[5]))
     networks = tuple(word for word in str(row[6]).split(",") if word)
     values: list[Any] = [*row[:5], scopes, networks, *row[7:]]
     return Credential(*values)

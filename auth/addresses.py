@@ -51,6 +51,8 @@ def normalise_local(local: str) -> str:
         raise InvalidAddress(f"the part before @ has 1 to {_MAX_LOCAL} octets")
     if folded[0] == "." or folded[-1] == "." or ".." in folded:
         raise InvalidAddress("misplaced dot before @")
+    if _ATEXT.issuperset(folded):
+        return folded
     for character in folded:
         # RFC 6531 section 3.3 adds UTF8-non-ascii to atext; what cannot be seen is left out: it only serves confusion.
         if character not in _ATEXT and (character.isascii() or unicodedata.category(character)[0] in "CZ"):

@@ -6,6 +6,9 @@ a key that is lost is lost. A row holds the public half in clear and the rest wr
 nonce each, bound to the account and to what it is, so that no row can stand in for another. The instance's own secrets
 (pepper, ticket key, queue key, the seal of second factors) lie in a second table in the same way.
 
+Keys of accounts that were asked for lately are kept as they are, in bounded number: whoever can read this process' memory
+has the KEK and opens all rows with it, so that they are no less safe there than wrapped. `forget` takes them out as well.
+
 A row names the KEK that wrapped it. `rewrap` writes the new KEK beside the old one as `<kek>.next`, rewraps all rows in one
 transaction and then renames it over the old one: whatever moment the power fails in, the files hold the KEK of every row,
 and the next `open` finishes what was begun.
@@ -23,6 +26,7 @@ import os
 import secrets
 import stat
 import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,7 @@ INSTANCE_SECRETS = (PEPPER, TICKET_KEY, QUEUE_KEY, TOTP_KEY)
 """The instance's secrets, 32 random octets each."""
 
 _NONCE = 12
+_REMEMBERED = 4096  # accounts, a few hundred octets each
 _SCHEMA = Schema(
     "keys",
     1,
@@ -118,7 +123,8 @@ class KeyStore:
         atomic.create_empty(database, mode=0o600)
         self._writer = open_database(database, None, _SCHEMA, synchronous="FULL")
         self._writer.pragma("secure_delete", True)
-        self._reading = threading.Lock()
+        self._reading = threading.Lock()  # of the reading connection, and of what is remembered
+        self._remembered: OrderedDict[AccountId, AccountKeys] = OrderedDict()
         try:
             self._reader = open_database(database, None, _SCHEMA, synchronous="FULL", query_only=True)
             self._load_keks()
@@ -130,21 +136,27 @@ class KeyStore:
 
     def find(self, account: AccountId) -> AccountKeys | None:
         """The keys of an account, None before its first use. Microseconds. Raise Forbidden once forgotten, InvalidName."""
-        parse_account_id(account)
         with self._reading, translated("keys.db"):
+            if (known := self._remembered.get(account)) is not None:
+                return known
+            parse_account_id(account)
             row = self._reader.execute(
                 "SELECT public, secret, index_key, cache_key, kek FROM account_key WHERE account = ?", (account,)
             ).fetchone()
             if row is None:
                 self._check_not_forgotten(self._reader, account)
                 return None
-        public, secret, index, cache, kek = row
-        return AccountKeys(
-            public,
-            self._unwrap(index, kek, account, "index"),
-            self._unwrap(cache, kek, account, "cache"),
-            self._unwrap(secret, kek, account, "secret"),
-        )
+            public, secret, index, cache, kek = row
+            keys = AccountKeys(
+                public,
+                self._unwrap(index, kek, account, "index"),
+                self._unwrap(cache, kek, account, "cache"),
+                self._unwrap(secret, kek, account, "secret"),
+            )
+            self._remembered[account] = keys
+            if len(self._remembered) > _REMEMBERED:
+                self._remembered.popitem(last=False)
+            return keys
 
     def account_keys(self, account: AccountId, now: int) -> AccountKeys:
         """The keys of an account, made durably if it has none. Raise Forbidden once forgotten, InvalidName, Unavailable."""
@@ -173,6 +185,8 @@ class KeyStore:
             with self._writer:
                 self._writer.execute("DELETE FROM account_key WHERE account = ?", (account,))
                 self._writer.execute("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", (account, now))
+            with self._reading:  # after the commit: who reads from now on finds no row to remember
+                self._remembered.pop(account, None)
             self._scrub()
 
     def accounts(self) -> list[AccountId]:
@@ -218,6 +232,7 @@ class KeyStore:
             self._writer.close()
             self._reader.close()
             self._keks.clear()
+            self._remembered.clear()
             if self._lock_file >= 0:
                 os.close(self._lock_file)
                 self._lock_file = -1

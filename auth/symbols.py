@@ -7,6 +7,7 @@ Pure: randomness comes in as an argument.
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """No i, l, o, 0, 1: none looks like another. 31 is prime, which is what lets one check symbol catch every swap."""
 
+_SYMBOLS = frozenset(ALPHABET)
 INDEX = {symbol: index for index, symbol in enumerate(ALPHABET)}
 
 # Phones turn two blanks into NBSP, `--` into a dash and `'` into an apostrophe; letters are printed in groups.
@@ -41,7 +42,7 @@ def fold_typed(text: str) -> str:
 
 def are_symbols(text: str) -> bool:
     """Whether every character is of the alphabet."""
-    return all(character in INDEX for character in text)
+    return _SYMBOLS.issuperset(text)
 
 
 def grouped(symbols: str, size: int = 5) -> str:

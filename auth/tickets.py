@@ -63,13 +63,18 @@ def _signing_key(private_key: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(private_key)
 
 
+@lru_cache(maxsize=2)
+def _verifying_key(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
+
+
 def verify_ticket(data: bytes, public_key: bytes, now: int) -> Ticket:
     """The ticket, if auth signed it and `now` (seconds since 1970 UTC) is before its end. Raise InvalidTicket."""
     if not len(_VERSION) + _SIGNATURE < len(data) <= _MAX or data[:1] != _VERSION:
         raise InvalidTicket("not a ticket")
     body, signature = data[:-_SIGNATURE], data[-_SIGNATURE:]
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _CONTEXT + body)
+        _verifying_key(public_key).verify(signature, _CONTEXT + body)
     except InvalidSignature:
         raise InvalidTicket("not signed by auth") from None
     try:  # signed, hence well-formed unless a later version wrote it

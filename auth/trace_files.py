@@ -74,6 +74,8 @@ def _dump(fields: Mapping[str, object]) -> bytes:
 
 
 def _cut(value: object, limit: int) -> object:
+    if isinstance(value, int):
+        return value
     if isinstance(value, str):
         if len(value) <= limit // 2 and value.isascii() and value.isprintable():
             return value  # at most every character escaped

@@ -1,11 +1,14 @@
 """Peers by network: /24 of an IPv4 address, /48 of an IPv6 one; what the policies count by and the traces keep."""
 
 import ipaddress
+from functools import lru_cache
 
 UNKNOWN = "unknown"
 _LOCAL = "local"  # a Unix socket: no address
+_REMEMBERED = 4096  # addresses: parsing one takes longer than all else that a policy does with it
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def network_of(address: str) -> str:
     """The network of a peer's address. Never raises: what is no address is `unknown`, so it shares one budget."""
     parsed = _parse(address)
@@ -15,6 +18,7 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((parsed, prefix), strict=False))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def is_loopback(address: str) -> bool:
     """Whether the peer is on this machine."""
     parsed = _parse(address)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from preau.auth import key_store
 from preau.auth.key_store import (
     INSTANCE_SECRETS,
     PEPPER,
@@ -158,14 +159,16 @@ def test_a_totp_secret_opens_for_its_account_alone(store: KeyStore) -> None:
             open_totp(store, account, changed, 0)
 
 
-def test_rows_cannot_stand_in_for_another(store: KeyStore) -> None:
+def test_rows_cannot_stand_in_for_another(store: KeyStore, tmp_path: Path) -> None:
     store.account_keys(ONE, 0)
     store.account_keys(TWO, 0)
     store._writer.execute(
         "UPDATE account_key SET secret = (SELECT secret FROM account_key WHERE account = ?) WHERE account = ?", (ONE, TWO)
     )
+    store = reopen(store, tmp_path)  # nothing is remembered there
     with pytest.raises(InvalidKek):
         store.find(TWO)
+    store.close()
 
 
 def test_a_kek_is_never_replaced(tmp_path: Path) -> None:
@@ -205,3 +208,21 @@ def test_a_new_account_is_on_disk_before_its_keys_are_handed_out(store: KeyStore
     assert store._writer.pragma("synchronous") == 2
     assert store._writer.pragma("secure_delete") == 1
     assert atomic.FILE_MODE != 0o600  # why the file is made by us first
+
+
+def test_what_was_just_given_out_is_forgotten_all_the_same(store: KeyStore) -> None:
+    store.account_keys(ONE, 5)
+    assert store.find(ONE) is not None
+    store.forget(ONE, 7)
+    with pytest.raises(Forbidden):
+        store.find(ONE)
+    with pytest.raises(Forbidden):
+        store.account_keys(ONE, 8)
+
+
+def test_no_more_keys_are_remembered_than_a_bound(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_store, "_REMEMBERED", 3)
+    accounts = [render_account_id(bytes([n]) * 16) for n in range(6)]
+    made = [store.account_keys(account, 0) for account in accounts]
+    assert len(store._remembered) == 3
+    assert [store.find(account) for account in accounts] == made
