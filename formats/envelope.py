@@ -36,24 +36,19 @@ def render_nstring(text: bytes | None) -> bytes:
     return b"NIL" if text is None else render_string(text)
 
 
-_WANTED = frozenset((b"date", b"subject", b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc", b"in-reply-to", b"message-id"))
 _ADDRESSES = frozenset((b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"))
 _BLANKS = b" \t\r"
+_WANTED = re.compile(
+    rb"\n[ \t]*+(date|subject|from|sender|reply-to|to|cc|bcc|in-reply-to|message-id)[ \t]*+:([^\n]*+)", re.IGNORECASE
+)
 
 
 def render_envelope(header: bytes) -> bytes:
     """`(...)` of a header block: date subject from sender reply-to to cc bcc in-reply-to message-id."""
     values: dict[bytes, bytes] = {}
     lists: dict[bytes, list[bytes]] = {}
-    for line in unfold(header).split(b"\n"):
-        name, colon, value = line.partition(b":")
+    for name, value in _WANTED.findall(b"\n" + unfold(header)):
         name = name.lower()
-        if name not in _WANTED:
-            name = name.strip(_BLANKS)
-            if name not in _WANTED:
-                continue
-        if not colon:
-            continue
         value = value.strip(_BLANKS)
         if name in _ADDRESSES:
             lists.setdefault(name, []).append(value)

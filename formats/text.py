@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from .charsets import decode_charset
-from .headers import decode_base64, decode_words, fields, find_parameter
+from .headers import decode_base64, decode_words, fields, find_parameter, unfold
 from .mime import DEFAULT_LIMITS, MimeLimits, Part, scan
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -164,21 +164,40 @@ class IndexedText:
 
     def values(self, name: str) -> Iterator[str]:
         """The values of each header field called `name`, in any case."""
-        start = f"{normalise(name)}: "
-        for line in self.header.split(LINE):
-            if line.startswith(start):
-                yield line[len(start) :]
+        start = f"{LINE}{normalise(name)}: "
+        text = LINE + self.header
+        position = text.find(start)
+        while position >= 0:
+            begin = position + len(start)
+            end = text.find(LINE, begin)
+            yield text[begin:] if end < 0 else text[begin:end]
+            position = text.find(start, begin)
 
     def with_prefix(self, prefix: bytes) -> "IndexedText":
         """The text of a copy that begins with these header lines more (Return-Path, Delivered-To)."""
-        lines = [*header_lines(prefix), self.header] if self.header else header_lines(prefix)
+        lines = header_lines(prefix)
+        if self.header:
+            lines.append(self.header)
         return replace(self, header=LINE.join(lines))
 
 
-def header_lines(block: bytes) -> Iterator[str]:
+def header_lines(block: bytes) -> list[str]:
     """Each field of a header block as `name: value`, decoded (RFC 2047) and normalised."""
-    for name, value in fields(block):
-        yield f"{normalise(name.decode('latin-1'))}: {normalise(decode_words(value))}"
+    plain = unfold(block)
+    odd = any(octet in plain for octet in _ODD)
+    lines = []
+    # Most lines are ASCII without encoded words: their normal form is what lower() and split() make of them.
+    for line, lower in zip(plain.split(b"\n"), plain.decode("latin-1").lower().split("\n"), strict=True):
+        if odd or b"=?" in line or not line.isascii():
+            lines += [f"{normalise(name.decode('latin-1'))}: {normalise(decode_words(value))}" for name, value in fields(line)]
+            continue
+        name, _, value = lower.partition(":")
+        if name := " ".join(name.split()):
+            lines.append(f"{name}: {' '.join(value.split())}")
+    return lines
+
+
+_ODD = b"\x00\x0b\x0c\x1c\x1d\x1e\x1f"  # white space to Python's split() that is none to mail, and NUL
 
 
 class _Gathered:
@@ -197,6 +216,16 @@ class _Gathered:
         self.lines.append(line)
         if self.room is not None:
             self.room = max(0, self.room - len(line) - 1)
+
+    def add_all(self, lines: list[str]) -> None:
+        size = sum(map(len, lines)) + len(lines)
+        if self.room is not None and size > self.room:
+            for line in lines:
+                self.add(line)
+            return
+        self.lines += lines
+        if self.room is not None:
+            self.room -= size
 
     def text(self) -> str:
         return LINE.join(self.lines)
@@ -219,8 +248,7 @@ def extract_text(read: Callable[[int, int], bytes], root: Part, limits: TextLimi
             target = body
         else:
             target = structure
-        for line in header_lines(part.header):
-            target.add(line)
+        target.add_all(header_lines(part.header))
         if not part.children and _is_text(part):
             _add_part(body, part, read, limits)
     complete = header.complete and structure.complete and body.complete

@@ -8,6 +8,7 @@ Owns the derivation. Never touches a file or the index.
 """
 
 import hashlib
+import re
 import threading
 from collections.abc import Mapping
 from typing import Protocol
@@ -25,7 +26,7 @@ KEPT_FOR_TEXT = 2 * 1024 * 1024
 _PIECE = 262_144
 _MAX_ID = 998
 _BLANKS = b" \t\r\n"
-_ASKED = frozenset((b"date", b"references", b"in-reply-to", b"message-id"))
+_ASKED = re.compile(rb"\n[ \t]*+(date|references|in-reply-to|message-id)[ \t]*+:([^\n]*+)", re.IGNORECASE)
 _ID_MASK = 0x7FFFFFFFFFFFFFFF
 
 
@@ -164,11 +165,8 @@ def _scan(source: Source) -> tuple[Part, bytes]:
 def _first_values(header: bytes) -> dict[bytes, bytes]:
     """The first value of each field that is asked for here."""
     values: dict[bytes, bytes] = {}
-    for line in unfold(header).split(b"\n"):
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name in _ASKED or (name := name.strip(_BLANKS)) in _ASKED:
-            values.setdefault(name, value.strip(_BLANKS))
+    for name, value in _ASKED.findall(b"\n" + unfold(header)):
+        values.setdefault(name.lower(), value.strip(_BLANKS))
     return values
 
 

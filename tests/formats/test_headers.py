@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from messages import MESSAGES, generated
 from preau.formats.headers import (
+    _odd_fields,
     decode_base64,
     decode_extended,
     decode_parameter,
@@ -245,3 +246,33 @@ def test_a_megabyte_of_anything_is_read(repeated: bytes) -> None:
     parse_value(data)
     strip_comments(data)
     sum(1 for _ in fields(data))
+
+
+_PIECES = [
+    b"Subject",
+    b"X-A ",
+    b":",
+    b": b",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b"\r\n ",
+    b"\n\t",
+    b"\0",
+    b"\xe9",
+    b"a: b\r\n",
+]
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join) | st.binary(max_size=40))
+@settings(max_examples=1_000, deadline=None)
+def test_regular_blocks_are_cut_as_odd_ones_are(block: bytes) -> None:
+    assert list(raw_fields(block)) == list(_odd_fields(block))
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join))
+def test_unfolding_leaves_one_line_a_field(block: bytes) -> None:
+    expected = block.replace(b"\r\n", b"\n").replace(b"\n ", b" ").replace(b"\n\t", b" ").replace(b"\r", b" ")
+    assert unfold(block) == expected

@@ -7,8 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages import ALTERNATIVE_WITH_ATTACHMENT, FORWARDED, FRENCH_8BIT, HTML_ONLY, MESSAGES, crlf, generated
+from preau.formats.headers import decode_words, fields
 from preau.formats.mime import MimeLimits, scan
-from preau.formats.text import EVERYTHING, LINE, IndexedText, TextLimits, extract_message, extract_text, normalise, strip_markup
+from preau.formats.text import (
+    EVERYTHING,
+    LINE,
+    IndexedText,
+    TextLimits,
+    extract_message,
+    extract_text,
+    header_lines,
+    normalise,
+    strip_markup,
+)
 
 
 @pytest.mark.parametrize(
@@ -252,3 +263,48 @@ def test_a_long_text_is_not_taken_apart_at_once() -> None:
     tracemalloc.stop()
     assert found.body == ("des mots sans fin " * 220_000)
     assert peak < 8 * len(text)  # some copies; as a list of words it would be twenty times the text
+
+
+_HEADER_PIECES = [
+    b"Subject",
+    b"To ",
+    b":",
+    b" a  B",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b"\x0b",
+    b"\x1f",
+    b"\0",
+    b"\xc3\xa9",
+    b"=?u?q?=41?=",
+]
+
+
+@given(st.lists(st.sampled_from(_HEADER_PIECES), max_size=12).map(b"".join) | st.binary(max_size=40))
+@settings(max_examples=1_000, deadline=None)
+def test_header_lines_are_names_and_values_normalised(block: bytes) -> None:
+    expected = [f"{normalise(name.decode('latin-1'))}: {normalise(decode_words(value))}" for name, value in fields(block)]
+    assert header_lines(block) == expected
+
+
+def test_values_are_of_that_name_alone() -> None:
+    text = IndexedText("to: a\nx-to: b\nto: \nsubject: to: c\nto: d", "", "")
+    assert list(text.values("To")) == ["a", "", "d"]
+    assert list(text.values("subject")) == ["to: c"]
+    assert list(text.values("cc")) == []
+
+
+@pytest.mark.parametrize("room", range(24))
+def test_a_bound_cuts_lines_the_same_however_they_come(room: int) -> None:
+    message = b"A: bcd\r\nE: fgh\r\nI: j\r\n\r\n"
+    lines = ["a: bcd", "e: fgh", "i: j"]
+    left, expected = room, []
+    for line in lines:
+        expected.append(line[:left])
+        left = max(0, left - len(expected[-1]) - 1)
+    found = extract_message(message, TextLimits(header=room))
+    assert found.header == LINE.join(expected)
+    assert found.complete == (expected == lines)
