@@ -43,6 +43,7 @@ class XmlLimits:
     attributes: int = 32  # of one element, declarations of namespaces apart
     name: int = 500  # characters of a name with its namespace
     value: int = 100_000  # characters of an attribute
+    tag: int = 262_144  # octets of a tag or comment that are still without its end
 
 
 class Parser:
@@ -63,14 +64,24 @@ class Parser:
         parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
         self._parser = parser
         self._namespaces = 0
+        self._waiting = bytearray()
+        self._fed = self._wanted = 0
 
     def feed(self, data: bytes) -> None:
         """Take octets. Raise InvalidXml."""
-        self._parse(data, False)
+        self._waiting += data
+        if len(self._waiting) >= self._wanted:
+            self._fed += len(self._waiting)
+            self._parse(bytes(self._waiting), False)
+            self._waiting.clear()
+            # expat begins a tag that is not complete anew each time: it gets twice as much of it before it does.
+            self._wanted = self._fed - self._parser.CurrentByteIndex
+            if self._wanted > self._limits.tag:
+                raise InvalidXml("a tag or comment is too long")
 
     def close(self) -> Element:
         """The document's element. Raise InvalidXml when it is cut off."""
-        self._parse(b"", True)
+        self._parse(bytes(self._waiting), True)
         element: Element = self._builder.close()
         return element
 

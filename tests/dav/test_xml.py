@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preau.dav import xml
-from preau.dav.xml import InvalidXml, XmlLimits, parse
+from preau.dav.xml import InvalidXml, Parser, XmlLimits, parse
 
 LAUGHS = b'<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><l>&b;</l>'
 
@@ -112,3 +112,31 @@ def test_paths_are_quoted_for_href_and_xml_alike(path: str, quoted: str) -> None
 )
 def test_octets_are_escaped_as_their_text_is(data: bytes) -> None:
     assert xml.escape_octets(data) == xml.escape(data.decode("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("step", [1, 7, 1_000])
+def test_octets_may_come_in_pieces(step: int) -> None:
+    document = '<a xmlns="DAV:">été<b c="é">&amp;</b><!-- <x> --><![CDATA[<y>]]></a>'.encode()
+    parser = Parser()
+    for begin in range(0, len(document), step):
+        parser.feed(document[begin : begin + step])
+    assert ElementTree.ElementTree.tostring(parser.close()) == ElementTree.tostring(parse(document))
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        pytest.param(b"".join(b' a%d=">"' % number for number in range(300_000)), id="attributes"),
+        pytest.param(b' a="' + b">" * 3_000_000, id="a value"),
+        pytest.param(b"><!--" + b">" * 3_000_000, id="a comment"),
+    ],
+)
+def test_a_tag_that_does_not_end_is_given_up_early(endless: bytes) -> None:
+    parser = Parser()
+
+    def feed() -> None:
+        for begin in range(0, 600_000, 32_768):
+            parser.feed((b"" if begin else b"<a") + endless[begin : begin + 32_768])
+
+    with pytest.raises(InvalidXml, match="too long"):
+        feed()
