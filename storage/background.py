@@ -11,13 +11,14 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 log = logging.getLogger("preau.storage")
 
 _THREADS = 2
 _TRIES = 5
 _RETRY = 2.0  # seconds, doubled each time
+_SLACK = 1_000  # entries of the queue without a job, beside as many as there are jobs
 
 
 class _Job:
@@ -32,6 +33,15 @@ class _Job:
         self.tries = 0
 
 
+def _owner(key: Hashable) -> Hashable:
+    """Whose job it is: the second part of its key."""
+    return key[1] if isinstance(key, tuple) and len(key) > 1 else None
+
+
+def _nothing() -> None:
+    pass
+
+
 class Background:
     """Threads that run jobs. submit() from any thread, also from within a job."""
 
@@ -39,8 +49,11 @@ class Background:
         """Start nothing yet: threads come with the first jobs."""
         self._limit = threads
         self._condition = threading.Condition()
-        self._heap: list[tuple[float, int, _Job]] = []
+        self._heap: list[tuple[float, int, _Job]] = []  # also entries of jobs that were hurried or dropped: passed over
         self._waiting: dict[Hashable, _Job] = {}
+        self._of_owner: dict[
+            Hashable, set[Hashable]
+        ] = {}  # keys that wait, so that one of thousands of accounts closes quickly
         self._running: set[Hashable] = set()
         self._threads: list[threading.Thread] = []
         self._free = 0
@@ -80,7 +93,18 @@ class Background:
 
     def _push(self, job: _Job) -> None:
         self._waiting[job.key] = job
+        self._of_owner.setdefault(_owner(job.key), set()).add(job.key)
+        if len(self._heap) > 2 * len(self._waiting) + _SLACK:
+            self._heap = [entry for entry in self._heap if self._waiting.get(entry[2].key) is entry[2]]
+            heapq.heapify(self._heap)
         heapq.heappush(self._heap, (job.due, next(self._order), job))
+
+    def _pull(self, job: _Job) -> None:
+        del self._waiting[job.key]
+        mine = self._of_owner[_owner(job.key)]
+        mine.discard(job.key)
+        if not mine:
+            del self._of_owner[_owner(job.key)]
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -130,6 +154,8 @@ class Background:
         found = None
         while self._heap and (self._closing or self._heap[0][0] <= now):
             entry = heapq.heappop(self._heap)
+            if self._waiting.get(entry[2].key) is not entry[2]:
+                continue
             if entry[2].due > now and not self._closing:
                 heapq.heappush(self._heap, (entry[2].due, entry[1], entry[2]))  # put off meanwhile
                 continue
@@ -141,45 +167,44 @@ class Background:
         for entry in held:
             heapq.heappush(self._heap, entry)
         if found is not None:
-            del self._waiting[found.key]
+            self._pull(found)
             self._running.add(found.key)
         return found
 
     def settle(self) -> None:
         """Run what waits, due or not, and return when it is done (idle looks aside)."""
-        self._hurry(lambda key: True)
+        self._hurry(lambda: self._waiting, lambda key: True)
 
     def finish(self, owner: Hashable) -> None:
         """Run what waits of `owner` (the second part of its keys), due or not, and return when it is done."""
-        self._hurry(lambda key: isinstance(key, tuple) and len(key) > 1 and key[1] == owner)
+        self._hurry(lambda: self._of_owner.get(owner, ()), lambda key: _owner(key) == owner)
 
-    def _hurry(self, concerned: Callable[[Hashable], bool]) -> None:
+    def _hurry(self, waiting: Callable[[], Iterable[Hashable]], concerned: Callable[[Hashable], bool]) -> None:
         with self._condition:
             while True:
                 now = time.monotonic()
-                self._drop([entry for entry in self._heap if concerned(entry[2].key) and entry[2].idle and entry[0] > now])
-                mine = {key for key in (*self._waiting, *self._running) if concerned(key)}
-                if not mine:
+                jobs = [self._waiting[key] for key in waiting()]
+                self._drop([job for job in jobs if job.idle and job.due > now])
+                left = [job for job in jobs if self._waiting.get(job.key) is job]
+                if not left and not any(map(concerned, self._running)):
                     return
-                for number, (due, order, job) in enumerate(self._heap):
-                    if job.key in mine and (due > now or job.due > now):
+                for job in left:
+                    if job.due > now:
                         job.due = now
-                        self._heap[number] = (now, order, job)
-                heapq.heapify(self._heap)
+                        heapq.heappush(self._heap, (now, next(self._order), job))
                 self._condition.notify_all()
                 self._condition.wait(0.05)
 
-    def _drop(self, entries: list[tuple[float, int, _Job]]) -> None:
-        for entry in entries:
-            self._heap.remove(entry)
-            del self._waiting[entry[2].key]
-        heapq.heapify(self._heap)
+    def _drop(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            self._pull(job)
+            job.run = _nothing  # its entry stays until it is due, what it would have worked on need not
 
     def close(self) -> None:
         """Run what is left, due or not (idle looks aside), and end the threads."""
         with self._condition:
             self._closing = True
-            self._drop([entry for entry in self._heap if entry[2].idle])
+            self._drop([job for job in self._waiting.values() if job.idle])
             self._condition.notify_all()
         for thread in self._threads:
             thread.join()

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -131,3 +132,27 @@ def test_a_job_that_is_due_does_not_wait_behind_one_whose_key_is_running(backgro
     background.submit("b", other.set)
     assert other.wait(10)
     end.set()
+
+
+def test_what_was_dropped_leaves_nothing_behind(background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SLACK", 10)
+    done: list[int] = []
+
+    class Held:
+        pass
+
+    held = Held()
+    gone = weakref.ref(held)
+    background.submit(("look", "anne"), lambda held=held: None, delay=3_600, idle=True)  # type: ignore[misc]
+    del held
+    background.finish("anne")
+    assert gone() is None
+    for number in range(200):
+        background.submit(("look", number), lambda: done.append(-1), delay=3_600, idle=True)
+        background.finish(number)
+        background.submit(("job", number), lambda number=number: done.append(number), delay=3_600)  # type: ignore[misc]
+        background.finish(number)
+    assert len(background._heap) < 30
+    assert not background._waiting
+    assert not background._of_owner
+    assert done == list(range(200))
