@@ -120,7 +120,7 @@ def test_octets_may_come_in_pieces(step: int) -> None:
     parser = Parser()
     for begin in range(0, len(document), step):
         parser.feed(document[begin : begin + step])
-    assert ElementTree.ElementTree.tostring(parser.close()) == ElementTree.tostring(parse(document))
+    assert ElementTree.tostring(parser.close()) == ElementTree.tostring(parse(document))
 
 
 @pytest.mark.parametrize(
