@@ -8,6 +8,8 @@ Owns the order of these steps and that none of them keeps another from being tak
 """
 
 import logging
+import random
+import time
 from collections.abc import Callable
 
 from . import collections_leftovers, mail_mailboxes
@@ -20,13 +22,30 @@ log = logging.getLogger("preau.storage")
 
 DELAY = 5.0
 """Seconds after the opening: whoever only delivers, or asks for a status, has gone by then."""
+QUIET = 1.0
+"""Seconds in which nobody in this process worked with mail."""
+PATIENCE = 900.0
+"""Seconds after which it need not be quiet."""
 _UNSURE = 2.0
 
 
 def clear_later(context: MailContext, delay: float | None = None) -> None:
-    """Have what is left over taken away, if the account stays open for so long."""
+    """Have what is left over taken away, if the account stays open for so long, when the process is quiet.
+
+    It costs more than signing in, and all accounts are opened at once when it was all processes that died, or on a Monday.
+    """
     wait = DELAY if delay is None else delay
-    context.background.submit(("left over", context.account), lambda: clear(context), delay=wait, idle=True)
+    at_last = time.monotonic() + wait + PATIENCE
+
+    def when_quiet() -> None:
+        now = time.monotonic()
+        if now - context.background.busy < QUIET and now < at_last:
+            again = min(QUIET + random.random() * DELAY, at_last - now)  # noqa: S311  # spreads work
+            context.background.submit(("left over", context.account), when_quiet, delay=again, idle=True)
+        else:
+            clear(context)
+
+    context.background.submit(("left over", context.account), when_quiet, delay=wait, idle=True)
 
 
 def clear(context: MailContext) -> None:

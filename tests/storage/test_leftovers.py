@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from files import Files, opened, ten_minutes_later
+from instance import wait_for
 from preau.storage import adoption, collections, collections_files, collections_leftovers, leftovers, mail_after
 from preau.storage.api import CollectionId, CollectionKind, FlagOp, Href, ItemFacts, Uid
 from preau.storage.cache_sweep import find_strays
@@ -272,3 +273,26 @@ def test_what_comes_from_the_future_is_not_young_for_ever(root: Path, sealing: b
         os.utime(stray, (ahead, ahead))
         leftovers.clear(files.context)
         assert not stray.exists()
+
+
+def test_what_is_left_over_waits_while_others_are_served_but_not_for_ever(
+    root: Path, sealing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleared: list[str] = []
+    with opened(root, sealing=sealing) as files:
+        background = files.context.background
+        background.finish(ANNE)  # drops what the opening left waiting
+        monkeypatch.setattr(leftovers, "clear", lambda context: cleared.append(context.account))
+        monkeypatch.setattr(leftovers, "DELAY", 0)
+        monkeypatch.setattr(leftovers, "QUIET", 0.01)
+        background.busy = time.monotonic() + 3_600
+        leftovers.clear_later(files.context)
+        time.sleep(0.3)
+        assert not cleared
+        background.busy = 0.0
+        wait_for(lambda: cleared)
+        monkeypatch.setattr(leftovers, "PATIENCE", 0.1)
+        background.busy = time.monotonic() + 3_600
+        cleared.clear()
+        leftovers.clear_later(files.context)
+        wait_for(lambda: cleared)

@@ -78,6 +78,7 @@ def ten_minutes_later() -> Iterator[None]:
         later.setattr(adoption, "YOUNG", 0)
         later.setattr(collections_leftovers, "YOUNG", 0)
         later.setattr(leftovers, "DELAY", 0)
+        later.setattr(leftovers, "QUIET", 0)
         yield
 
 
