@@ -16,6 +16,7 @@ import secrets
 import sys
 import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, TextIO
 
 connection_id: ContextVar[str] = ContextVar("connection_id", default="")
@@ -70,7 +71,11 @@ class Logger:
 
     def _log(self, level: int, message: str, fields: dict[str, object], error: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", message, extra={"fields": fields}, exc_info=error)
+            # Made here: Logger.log walks the stack to find its caller, whom no line of ours names.
+            failure = None if error is None else (type(error), error, error.__traceback__)
+            record = logging.LogRecord(self._logger.name, level, "", 0, "%s", (message,), failure)
+            record.fields = fields
+            self._logger.handle(record)
 
 
 def logger(folder: str) -> Logger:
@@ -93,6 +98,8 @@ def configure(level: str = "INFO", *, json_lines: bool = False, stream: TextIO |
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # other people's libraries
     logging.getLogger(_ROOT).setLevel(numeric)
+    # No line names a thread or process, and finding them out takes longer than writing the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.raiseExceptions = False  # a closed standard error is no reason to lose a message
 
 
@@ -166,12 +173,22 @@ def redact(line: bytes) -> str:
 
 
 def _utc(record: logging.LogRecord) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, object] = getattr(record, "fields", {})
-    return {name: REDACTED if _SECRET_NAMES.search(name) else _plain(value) for name, value in fields.items()}
+    return {name: REDACTED if _is_secret(name) else _plain(value) for name, value in fields.items()}
 
 
 def _plain(value: object) -> str | int | float | bool | None:

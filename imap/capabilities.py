@@ -40,4 +40,10 @@ def capabilities(session: Session) -> Iterator[str]:
 
 def capability_text(session: Session) -> bytes:
     """`CAPABILITY IMAP4rev1 ...`, for the response and for the response code."""
-    return ("CAPABILITY " + " ".join(dict.fromkeys(capabilities(session)))).encode("ascii")
+    # What it depends on that is not the site's; every client is told three times before it has read a message.
+    key = (session.state is State.NOT_AUTHENTICATED, session.tls, session.takes_passwords)
+    told = session.site.capability_texts.get(key)
+    if told is None:
+        told = ("CAPABILITY " + " ".join(dict.fromkeys(capabilities(session)))).encode("ascii")
+        session.site.capability_texts[key] = told
+    return told

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from ..auth.api import Authenticator, AuthUnavailable, Granted, KeyHolder, Revocation, SessionId
@@ -193,7 +194,7 @@ class ImapServer:
         assert host is not None
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else ""
-        local = listener.is_unix or (bool(address) and ipaddress.ip_address(address.partition("%")[0]).is_loopback)
+        local = listener.is_unix or _is_loopback(address)
         slot = None if host.draining else self._caps.admit(address, exempt=local and self._settings.plaintext_ok)
         if slot is None:
             log.warning("connection refused", address=address, connections=self._caps.connections)
@@ -293,6 +294,11 @@ class ImapServer:
         while True:
             await asyncio.sleep(self._settings.poll_seconds)
             self._watch.poll()
+
+
+@lru_cache(maxsize=4096)
+def _is_loopback(address: str) -> bool:
+    return bool(address) and ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 class _Accepted(asyncio.Protocol):

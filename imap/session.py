@@ -147,6 +147,8 @@ class Site:
     now: Callable[[], float]  # seconds since 1970
     selections: Selections
     sign_in: SignsIn
+    capability_texts: dict[tuple[bool, bool, bool], bytes] = field(default_factory=dict)
+    """As they were told; imap/capabilities.py."""
 
 
 class Session:
