@@ -137,3 +137,4 @@ class Slot:
             self.authenticated()
             self._caps.connections -= 1
             self._released = True
+            self.gives_way = None  # it holds the connection, which holds this

@@ -548,6 +548,8 @@ class Connection(asyncio.Protocol):
             log.incident("TLS handshake failed", error)
         elif error is not None:
             log.debug("TLS handshake failed", address=self.session.address, error=str(error))
+            # Its frames hold the TLS layer and, in a circle, itself: 60 KiB until the collector comes.
+            error.__traceback__ = None
         if self.phase is Phase.LOST:
             self._end()
         elif job.cancelled() or error is not None or (transport := job.result()) is None:

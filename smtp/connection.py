@@ -212,6 +212,8 @@ class Connection(SMTP):
             await waiter
         except OSError as error:
             log.info("TLS handshake failed", peer=self.peer, reason=str(error))
+            # The waiter holds it, and its frames hold the waiter and all of TLS: 60 KiB until the collector comes.
+            error.__traceback__ = None
             raise Ended from None
         if (encrypted := protocol._extra.get("ssl_object")) is None:
             raise Ended  # the peer went away

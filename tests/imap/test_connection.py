@@ -1,12 +1,14 @@
 """A connection under clients that are fast, slow, rude or gone: over real sockets, with the memory store."""
 
 import asyncio
+import gc
 import re
 import socket
 import ssl
 import threading
 import time
 import zlib
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -14,6 +16,7 @@ from typing import Self
 import pytest
 
 from imap_steps import KEYS
+from instance import wait_for
 from own_imap import PASSWORD, OnePassword, OwnImap, account_of, own_imap
 from preau.auth.api import Attempt, Denied, Granted, SessionId
 from preau.imap.connection import Connection, Phase
@@ -507,3 +510,22 @@ def test_what_is_no_deflate_ends_the_connection(own: OwnImap) -> None:
     with Deflated(own, "plain") as client:
         client.send(b"a NOOP\r\n" * 10)
         assert client.hear(b"never") == b""
+
+
+def test_half_handshakes_leave_nothing_for_the_collector(own: OwnImap) -> None:
+    # Thousands a second come in an attack: what waited for the collector would be 60 KiB each.
+    def there() -> int:
+        return sum(isinstance(one, SSLProtocol | Connection) for one in gc.get_objects())
+
+    gc.collect()
+    before = there()
+    gc.disable()
+    try:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", own.tls_port), 10) as stranger:
+                stranger.sendall(b"\x16\x03\x01\x02\x00\x01")
+                wait_for(lambda: any(one.phase is Phase.HANDSHAKE for one in own.server.connections()))
+            wait_for(lambda: not own.server.connections())
+        wait_for(lambda: there() <= before)
+    finally:
+        gc.enable()
