@@ -46,6 +46,7 @@ _CODECS = {
     "ISO-8859-1": "latin-1",
 }
 _DAY = 86_400
+_INLINE = 2_000  # messages whose flags are looked at in a fraction of a millisecond
 _BITS = {name.lower(): bit for name, bit in SYSTEM_FLAGS.items()}
 
 Candidates = Sequence[int]
@@ -115,6 +116,11 @@ def needs_thread(key: SearchKey) -> bool:
     return any(isinstance(part, Text) or (isinstance(part, DateKey) and part.field is DateField.SENT) for part in _walk(key))
 
 
+def is_quick(key: SearchKey, count: int) -> bool:
+    """Whether a search through `count` messages may run on the loop: it asks for no text, and not for much else."""
+    return isinstance(key, All) or (count <= _INLINE and not needs_thread(key))
+
+
 def asks_modseq(key: SearchKey) -> bool:
     """Whether MODSEQ is among the keys: the answer then carries the highest one (RFC 7162 section 3.1.5)."""
     return any(isinstance(part, ModSeqAtLeast) for part in _walk(key))
@@ -136,11 +142,13 @@ def _walk(key: SearchKey) -> Iterable[SearchKey]:
                 pass
 
 
-def search(key: SearchKey, columns: Columns, sources: Sources, *, now: int, charset: str = "US-ASCII") -> list[int]:
-    """Indices of the messages that match, ascending. `now`: seconds since 1970. Raise BadCharset, UndecodableText."""
+def search(key: SearchKey, columns: Columns, sources: Sources, *, now: int, charset: str = "US-ASCII") -> Candidates:
+    """Indices of the messages that match, ascending: a range or a list. `now`: seconds since 1970.
+
+    Raise BadCharset, UndecodableText.
+    """
     check_needles(key, charset)
-    found = _Search(columns, sources, now, charset).keep(key, range(columns.count))
-    return found if isinstance(found, list) else list(found)
+    return _Search(columns, sources, now, charset).keep(key, range(columns.count))
 
 
 def _cost(key: SearchKey) -> int:

@@ -1,34 +1,54 @@
-"""SORT: criteria to an order (RFC 5256 section 3, RFC 5957 for DISPLAYFROM and DISPLAYTO).
+"""SORT: criteria to an order (RFC 5256 section 3, RFC 5957 for DISPLAYFROM and DISPLAYTO), and what THREAD needs of messages.
 
-Owns what each criterion compares. Asks the store once for the facts and once for the header fields that are needed, and
-never reads a message. May take long for a large mailbox: runs beside the loop.
+Owns what each criterion compares: columns of values, read once for all messages (imap/kept.py keeps them). Asks the store
+once for the facts and once for the header fields that are needed, and never reads a message. May take long for a large
+mailbox: runs beside the loop.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, Protocol, assert_never
 
 from ..formats.address import Address, parse_addresses
 from ..formats.dates import parse_date
 from ..formats.headers import decode_words, fields
 from ..storage.api import Facts, Uid
 from .subject import base_subject, collation
+from .thread import find_message_id, find_references
 from .values import SortKey
 
 Header = Mapping[bytes, bytes]
 """Unfolded values by lower-case name."""
 
-_NEEDS: Mapping[SortKey, bytes] = {
-    SortKey.CC: b"cc",
-    SortKey.DATE: b"date",
-    SortKey.FROM: b"from",
-    SortKey.SUBJECT: b"subject",
-    SortKey.TO: b"to",
-    SortKey.DISPLAYFROM: b"from",
-    SortKey.DISPLAYTO: b"to",
-}
 _OF_FACTS = frozenset({SortKey.ARRIVAL, SortKey.SIZE, SortKey.DATE})
 _ADDRESSES = frozenset({b"from", b"to", b"cc"})
 _NO_FACTS = Facts(Uid(0), 0, 0, 0, "", "")
+_NO_HEADER: Header = {}
+
+
+class ThreadKey(Enum):
+    """What THREAD asks of messages beside their date and subject."""
+
+    REPLY = auto()  # whether the subject says that it is one (RFC 5256 section 2.1)
+    MESSAGE_ID = auto()
+    REFERENCES = auto()
+
+
+Key = SortKey | ThreadKey
+
+_NEEDS: Mapping[Key, tuple[bytes, ...]] = {
+    SortKey.CC: (b"cc",),
+    SortKey.DATE: (b"date",),
+    SortKey.FROM: (b"from",),
+    SortKey.SUBJECT: (b"subject",),
+    SortKey.TO: (b"to",),
+    SortKey.DISPLAYFROM: (b"from",),
+    SortKey.DISPLAYTO: (b"to",),
+    ThreadKey.REPLY: (b"subject",),
+    ThreadKey.MESSAGE_ID: (b"message-id",),
+    ThreadKey.REFERENCES: (b"references", b"in-reply-to"),
+}
 
 
 class Sources(Protocol):
@@ -88,38 +108,85 @@ def _display(header: Header, field: bytes) -> str:
     return collation(decode_words(mailbox + b"@" + address.host if address.host else mailbox))
 
 
-def _value(key: SortKey) -> Callable[[Header, Facts], Any]:
-    match key:
-        case SortKey.ARRIVAL:
-            return lambda header, facts: facts.internal_date
-        case SortKey.SIZE:
-            return lambda header, facts: facts.size
-        case SortKey.DATE:
-            return sent_date
-        case SortKey.SUBJECT:
-            return lambda header, facts: collation(base_subject(header.get(b"subject", b""))[0])
-        case SortKey.DISPLAYFROM | SortKey.DISPLAYTO:
-            return lambda header, facts: _display(header, _NEEDS[key])
-        case _:
-            return lambda header, facts: _mailbox(header, _NEEDS[key])
-
-
-def sort(uids: Sequence[int], criteria: Sequence[tuple[SortKey, bool]], sources: Sources) -> list[int]:
-    """Indices into ascending `uids`, in the order wanted; equal ones in that of the mailbox (RFC 5256 section 3)."""
-    unique: dict[SortKey, bool] = {}
-    for key, reverse in criteria:  # repeated, one adds nothing
-        unique.setdefault(key, reverse)
+def read_columns(uids: Sequence[int], keys: Iterable[Key], sources: Sources) -> tuple[Mapping[Key, Sequence[Any]], bool]:
+    """(key -> values parallel to ascending UIDs, whether all messages could be read); one that could not has empty values."""
+    keys = frozenset(keys)
     wanted = [Uid(uid) for uid in uids]
-    names = sorted({_NEEDS[key] for key in unique if key in _NEEDS})
     facts: dict[int, Facts] = {}
-    if not _OF_FACTS.isdisjoint(unique):
+    complete = True
+    if not _OF_FACTS.isdisjoint(keys):
         facts = {about.uid: about for about in sources.facts(wanted)}
-    headers = read_headers(sources, wanted, names)
-    order = list(range(len(uids)))
-    nothing: Header = {}
+        complete = len(facts) == len(wanted)
+    headers: Sequence[Header] = ()
+    if names := sorted({name for key in keys for name in _NEEDS.get(key, ())}):
+        found = read_headers(sources, wanted, names)
+        complete = complete and len(found) == len(wanted)
+        headers = [found.get(uid, _NO_HEADER) for uid in uids]
+    columns: dict[Key, Sequence[Any]] = {}
+    if SortKey.SUBJECT in keys or ThreadKey.REPLY in keys:
+        columns[SortKey.SUBJECT], columns[ThreadKey.REPLY] = _subjects(headers)
+    for key in keys:
+        match key:
+            case SortKey.ARRIVAL:
+                columns[key] = [facts.get(uid, _NO_FACTS).internal_date for uid in uids]
+            case SortKey.SIZE:
+                columns[key] = [facts.get(uid, _NO_FACTS).size for uid in uids]
+            case SortKey.DATE:
+                columns[key] = [sent_date(header, facts.get(uid, _NO_FACTS)) for uid, header in zip(uids, headers, strict=True)]
+            case SortKey.DISPLAYFROM | SortKey.DISPLAYTO:
+                columns[key] = [_display(header, *_NEEDS[key]) for header in headers]
+            case SortKey.FROM | SortKey.TO | SortKey.CC:
+                columns[key] = [_mailbox(header, *_NEEDS[key]) for header in headers]
+            case ThreadKey.MESSAGE_ID:
+                columns[key] = [find_message_id(header.get(b"message-id", b"")) for header in headers]
+            case ThreadKey.REFERENCES:
+                columns[key] = [
+                    find_references(header.get(b"references", b""), header.get(b"in-reply-to", b"")) for header in headers
+                ]
+            case SortKey.SUBJECT | ThreadKey.REPLY:
+                pass
+            case _:
+                assert_never(key)
+    return {key: columns[key] for key in keys}, complete
+
+
+def _subjects(headers: Sequence[Header]) -> tuple[list[str], list[bool]]:
+    """Base subjects in collation form, and whether they are replies. Each that occurs is worked out once, and is one object."""
+    known: dict[bytes, tuple[str, bool]] = {}
+    texts: dict[str, str] = {}
+    both = []
+    for header in headers:
+        value = header.get(b"subject", b"")
+        subject = known.get(value)
+        if subject is None:
+            base, reply = base_subject(value)
+            text = collation(base)
+            subject = known[value] = texts.setdefault(text, text), reply
+        both.append(subject)
+    return [text for text, _ in both], [reply for _, reply in both]
+
+
+def unique_criteria(criteria: Iterable[tuple[SortKey, bool]]) -> tuple[tuple[SortKey, bool], ...]:
+    """Without those that come again: repeated, one adds nothing."""
+    unique: dict[SortKey, bool] = {}
+    for key, reverse in criteria:
+        unique.setdefault(key, reverse)
+    return tuple(unique.items())
+
+
+def sort(
+    columns: Mapping[Key, Sequence[Any]],
+    places: Sequence[int],
+    criteria: Sequence[tuple[SortKey, bool]],
+    begun: Iterable[int] = (),
+) -> "array[int]":
+    """Ascending `places` of columns in the order wanted; equal ones in that of the mailbox (RFC 5256 section 3).
+
+    `begun`: the first of them as they were put in order before; the others are then sorted in, in little time.
+    """
+    order = list(begun)
+    order += places[len(order) :]
     # The least criterion first: each sort keeps the order of what is equal to it, reversed or not.
-    for key, reverse in reversed(unique.items()):
-        value = _value(key)
-        column = [value(headers.get(uid, nothing), facts.get(uid, _NO_FACTS)) for uid in uids]
-        order.sort(key=column.__getitem__, reverse=reverse)
-    return order
+    for key, reverse in reversed(criteria):
+        order.sort(key=columns[key].__getitem__, reverse=reverse)
+    return array("I", order)

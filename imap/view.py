@@ -42,6 +42,7 @@ from sys import byteorder
 from ..formats.mime import Part
 from ..storage.api import MAX_KEYWORDS, SYSTEM_FLAGS, ModSeq, OpenMailbox, Uid
 from .encode import flag_names, render_set
+from .kept import Kept
 
 SLICE = 512
 """Messages a piece of FLAGS text holds: about 0.15 ms of work (storage-imap.md 4.8)."""
@@ -78,6 +79,7 @@ class View:
         "begun",
         "count",
         "generation",
+        "kept",
         "keywords",
         "mailbox",
         "modseq",
@@ -88,10 +90,11 @@ class View:
         "uids",
     )
 
-    def __init__(self, mailbox: OpenMailbox, texts: FlagTexts, *, read_only: bool) -> None:
-        """Begin with everything that is there now."""
+    def __init__(self, mailbox: OpenMailbox, texts: FlagTexts, kept: Kept, *, read_only: bool) -> None:
+        """Begin with everything that is there now. `texts` and `kept` are those of all sessions on the mailbox."""
         self.mailbox = mailbox
         self.texts = texts
+        self.kept = kept
         self.read_only = read_only
         self.structure: tuple[int, Part] | None = None  # UID and parts of the message looked into last
         self.uids: array[int] = mailbox.uids

@@ -1,14 +1,15 @@
 """Mailboxes that sessions of this process have selected, and who is to be told when they change.
 
-Owns one entry a mailbox: the store's OpenMailbox, the texts of its flags, its sessions. A change said by the store's bus
-makes the mailbox refresh once, however many changes were said before this process got round to it, and then every
-session on it is told that there may be news. Never writes to a client.
+Owns one entry a mailbox: the store's OpenMailbox, the texts of its flags, what SORT and THREAD keep, its sessions. A change
+said by the store's bus makes the mailbox refresh once, however many changes were said before this process got round to it,
+and then every session on it is told that there may be news. Never writes to a client.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..storage.api import AccountId, Change, MailboxId, OpenMailbox
+from .kept import Kept, Shelf
 from .session import Session
 from .view import FlagTexts, View
 
@@ -19,6 +20,7 @@ _Key = tuple[AccountId, MailboxId]
 class _Watched:
     mailbox: OpenMailbox
     texts: FlagTexts
+    kept: Kept
     sessions: set[Session] = field(default_factory=set)
 
 
@@ -30,6 +32,7 @@ class Watch:
         self._soon = soon
         self._watched: dict[_Key, _Watched] = {}
         self._changed: set[_Key] = set()
+        self._shelf = Shelf()
 
     def open(self, session: Session, mailbox: MailboxId, *, read_only: bool) -> View:
         """Select for a session. Raise NotFound."""
@@ -39,9 +42,11 @@ class Watch:
         key = (session.account.id, mailbox)
         watched = self._watched.get(key)
         if watched is None or watched.mailbox is not opened:
-            watched = self._watched[key] = _Watched(opened, FlagTexts(opened))
+            if watched is not None:
+                self._shelf.drop(watched.kept)
+            watched = self._watched[key] = _Watched(opened, FlagTexts(opened), Kept(self._shelf))
         watched.sessions.add(session)
-        return View(opened, watched.texts, read_only=read_only)
+        return View(opened, watched.texts, watched.kept, read_only=read_only)
 
     def close(self, session: Session) -> None:
         """Let go of what the session has selected, if anything."""
@@ -53,6 +58,7 @@ class Watch:
             watched.sessions.discard(session)
             if not watched.sessions:
                 del self._watched[key]
+                self._shelf.drop(watched.kept)
         session.view.mailbox.close()
 
     def change(self, change: Change) -> None:

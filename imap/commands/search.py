@@ -11,13 +11,11 @@ from typing import Any
 
 from ...storage.api import Facts, Mail, MailboxId, TextKey, Uid
 from ..encode import render_esearch, render_search
-from ..search import CHARSETS, BadCharset, Columns, UndecodableText, asks_modseq, needs_thread, search
+from ..search import CHARSETS, BadCharset, Columns, UndecodableText, asks_modseq, is_quick, search
 from ..session import Session
 from ..steps import Step, Steps, work
 from ..values import Search, SearchKey, SearchReturn
 from ..view import View
-
-_INLINE = 2_000  # messages searched by flags on the loop itself; more go to a thread
 
 _CHARSET_LIST = " ".join(CHARSETS).encode("ascii")
 
@@ -50,16 +48,39 @@ class MailboxSources:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found, ascending."""
+    """What a search found: `places` in the columns, ascending. What is found whole is not copied message by message."""
 
-    numbers: list[int]
-    uids: list[int]
-    modseqs: list[int]
+    places: Sequence[int]
+    columns: Columns
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Message sequence numbers."""
+        places = self.places
+        if isinstance(places, range):
+            return range(places.start + 1, places.stop + 1)
+        return [place + 1 for place in places]
+
+    @property
+    def uids(self) -> Sequence[int]:
+        """UIDs, ascending."""
+        return self._of(self.columns.uids)
+
+    @property
+    def modseqs(self) -> Sequence[int]:
+        """Mod-sequences, in parallel."""
+        return self._of(self.columns.modseqs)
 
     @property
     def modseq(self) -> int:
         """The highest of theirs, 0 when nothing was found."""
         return max(self.modseqs, default=0)
+
+    def _of(self, column: Sequence[int]) -> Sequence[int]:
+        places = self.places
+        if isinstance(places, range):
+            return column[places.start : places.stop]
+        return [column[place] for place in places]
 
 
 def find_messages(session: Session, key: SearchKey, charset: str) -> Generator[Step, Any, Found | bytes]:
@@ -77,18 +98,14 @@ def find_messages(session: Session, key: SearchKey, charset: str) -> Generator[S
         charset=charset,
     )
     try:
-        if needs_thread(key) or columns.count > _INLINE:
-            found = yield from work(find)
-        else:
-            found = find()
+        found = find() if is_quick(key, columns.count) else (yield from work(find))
     except BadCharset:
         return b"NO [BADCHARSET (" + _CHARSET_LIST + b")] No such charset"
     except UndecodableText as error:
         return b"BAD " + str(error).encode("ascii", "replace")
     if not view.is_current:
         found = [place for place in found if view.place(columns.uids[place]) >= 0]
-    uids, modseqs = columns.uids, columns.modseqs
-    return Found([place + 1 for place in found], [uids[place] for place in found], [modseqs[place] for place in found])
+    return Found(found, columns)
 
 
 def handle_search(session: Session, args: Search) -> Steps:
@@ -99,12 +116,13 @@ def handle_search(session: Session, args: Search) -> Steps:
         if args.returns and SearchReturn.SAVE in args.returns and found.startswith(b"NO"):
             session.saved = ()  # RFC 5182 section 2.1: after NO nothing is saved, after BAD what was
         return found
-    numbers = found.uids if args.uid else found.numbers
+    uids = found.uids
+    numbers = uids if args.uid else found.numbers
     if args.returns is None:
         yield from _lines(render_search(numbers, found.modseq if with_modseq else None))
         return b"OK SEARCH completed"
     if SearchReturn.SAVE in args.returns:
-        session.saved = _saved(found.uids, args.returns)
+        session.saved = _saved(uids, args.returns)
     told = args.returns - {SearchReturn.SAVE}
     if told:
         yield from _lines(
@@ -135,7 +153,7 @@ def _columns(view: View, saved: Sequence[int]) -> Columns:
     return Columns(len(uids), uids, flags, modseqs, tuple(mailbox.keywords), saved)
 
 
-def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
+def _saved(uids: Sequence[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
     """What `$` becomes (RFC 5182 section 2.1): with MIN or MAX, and neither ALL nor COUNT, just these."""
     ends = [end for end, wanted in ((0, SearchReturn.MIN), (-1, SearchReturn.MAX)) if wanted in returns]
     if ends and not returns & {SearchReturn.ALL, SearchReturn.COUNT}:
@@ -143,7 +161,7 @@ def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> Sequence[int]:
     return array("I", uids)
 
 
-def _told_modseq(modseqs: list[int], told: frozenset[SearchReturn]) -> int:
+def _told_modseq(modseqs: Sequence[int], told: frozenset[SearchReturn]) -> int:
     """RFC 4731 section 3.2: of the messages told when only MIN or MAX is, else the highest of all found."""
     ends = [end for end, wanted in ((0, SearchReturn.MIN), (-1, SearchReturn.MAX)) if wanted in told]
     if ends and not told & {SearchReturn.ALL, SearchReturn.COUNT}:

@@ -1,35 +1,32 @@
 """SORT and THREAD with their UID forms (RFC 5256; RFC 5957; RFC 7162 section 3.1.5 for MODSEQ).
 
 Owns arguments and answers: first a search, then an order of what it found. How things are compared stands in imap/sort.py
-and imap/thread.py.
+and imap/thread.py, what is remembered in imap/kept.py: when nothing changed, to sort again is to tell numbers in an order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from ...storage.api import Facts, Uid
+from ..kept import Table, extend
 from ..search import asks_modseq
 from ..session import Session
-from ..sort import Sources, read_headers, sent_date, sort
-from ..steps import Steps, work
-from ..subject import base_subject, collation
-from ..thread import (
-    Threaded,
-    find_message_id,
-    find_references,
-    render_threads,
-    thread_by_references,
-    thread_by_subject,
-)
-from ..values import Sort, Thread
+from ..sort import Key, ThreadKey, read_columns, sort, unique_criteria
+from ..steps import Step, Steps, work
+from ..thread import Threaded, render_threads, thread_by_references, thread_by_subject
+from ..values import Sort, SortKey, Thread
 from .search import MailboxSources, find_messages
 
 _LINE_NUMBERS = 16_384  # numbers a piece of the answer has
+_INLINE = 1_000  # messages sorted on the loop itself; more go to a thread
+_FEW = 4  # of a mailbox of which less than one in so many is asked for, only these are read
 
 _ALGORITHMS = {"REFERENCES": thread_by_references, "ORDEREDSUBJECT": thread_by_subject}
-_NAMES = {
-    "REFERENCES": (b"date", b"in-reply-to", b"message-id", b"references", b"subject"),
-    "ORDEREDSUBJECT": (b"date", b"subject"),
+_NAMES: Mapping[str, frozenset[Key]] = {
+    "REFERENCES": frozenset(
+        {SortKey.DATE, SortKey.SUBJECT, ThreadKey.REPLY, ThreadKey.MESSAGE_ID, ThreadKey.REFERENCES},
+    ),
+    "ORDEREDSUBJECT": frozenset({SortKey.DATE, SortKey.SUBJECT}),
 }
 
 
@@ -41,9 +38,22 @@ def handle_sort(session: Session, args: Sort) -> Steps:
     found = yield from find_messages(session, args.key, args.charset)
     if isinstance(found, bytes):
         return found
-    sources = MailboxSources(session.mail, session.selected.mailbox.id)
-    order = yield from work(sort, found.uids, args.criteria, sources)
-    numbers = found.uids if args.uid else found.numbers
+    uids = found.uids
+    numbers = uids if args.uid else found.numbers
+    criteria = unique_criteria(args.criteria)
+    table, places = yield from _known(session, frozenset[Key](key for key, _ in criteria), uids)
+    kept = session.selected.kept
+    begun = kept.order(criteria) if table is kept.table and isinstance(places, range) else ()
+    order: Sequence[int] = begun
+    if len(begun) != len(places):
+        put_in_order = partial(sort, table.columns, places, criteria, begun)
+        sorted_places = put_in_order() if len(places) <= _INLINE else (yield from work(put_in_order))
+        if isinstance(places, range):
+            kept.keep_order(table, criteria, sorted_places)
+            order = sorted_places
+        else:
+            index = {place: at for at, place in enumerate(places)}
+            order = [index[place] for place in sorted_places]
     yield b"* SORT"
     for begin in range(0, len(order), _LINE_NUMBERS):
         yield "".join([f" {numbers[place]}" for place in order[begin : begin + _LINE_NUMBERS]]).encode("ascii")
@@ -60,33 +70,52 @@ def handle_thread(session: Session, args: Thread) -> Steps:
     found = yield from find_messages(session, args.key, args.charset)
     if isinstance(found, bytes):
         return found
-    sources = MailboxSources(session.mail, session.selected.mailbox.id)
-    numbers = found.uids if args.uid else found.numbers
-    text = yield from work(partial(_threads, args.algorithm, found.uids, numbers, sources))
+    uids = found.uids
+    numbers = uids if args.uid else found.numbers
+    table, places = yield from _known(session, _NAMES[args.algorithm], uids)
+    kept = session.selected.kept
+    whole = table is kept.table and isinstance(places, range) and (args.uid or isinstance(numbers, range))
+    text = kept.text((args.algorithm, args.uid)) if whole else None
+    if text is None:
+        text = yield from work(_threads, args.algorithm, table, places, numbers)
+        if whole:
+            kept.keep_text(table, (args.algorithm, args.uid), text)
     yield b"* THREAD " if numbers else b"* THREAD"
     yield from text
     yield b"\r\n"
     return b"OK THREAD completed"
 
 
-def _threads(algorithm: str, uids: Sequence[int], numbers: Sequence[int], sources: Sources) -> list[bytes]:
-    """The answer's text, in pieces. In a thread: reads the index for every message."""
-    messages = list(_messages(algorithm, uids, sources))
+def _known(session: Session, keys: frozenset[Key], uids: Sequence[int]) -> Generator[Step, Any, tuple[Table, Sequence[int]]]:
+    """A table with these columns, and where these messages stand in it; what is not known yet is read in a thread."""
+    view = session.selected
+    kept, mailbox = view.kept, view.mailbox
+    table = kept.table
+    if not uids:
+        return Table(columns=dict.fromkeys(keys, ())), ()
+    if table.uidvalidity == mailbox.uidvalidity and keys <= table.columns.keys():
+        places = table.places(uids)
+        if places is not None:
+            return table, places
+    read = partial(read_columns, sources=MailboxSources(session.mail, mailbox.id))
+    if len(uids) * _FEW >= len(mailbox.uids) or keys <= table.columns.keys():
+        table, complete = yield from work(extend, table, mailbox.uidvalidity, mailbox.uids[:], keys, read)
+        if complete:
+            kept.take(table)
+        places = table.places(uids)
+        if places is not None:
+            return table, places
+    # A few of many, or some that have gone meanwhile.
+    columns, _ = yield from work(read, uids, keys)
+    return Table(columns=columns), list(range(len(uids)))
+
+
+def _threads(algorithm: str, table: Table, places: Sequence[int], numbers: Sequence[int]) -> list[bytes]:
+    """The answer's text, in pieces."""
+    columns = table.columns
+    names = [SortKey.DATE, SortKey.SUBJECT, ThreadKey.REPLY, ThreadKey.MESSAGE_ID, ThreadKey.REFERENCES]
+    chosen = [columns[name] for name in names if name in _NAMES[algorithm]]
+    if not isinstance(places, range):
+        chosen = [[column[place] for place in places] for column in chosen]
+    messages = list(map(Threaded, *chosen))
     return list(render_threads(_ALGORITHMS[algorithm](messages), numbers))
-
-
-def _messages(algorithm: str, uids: Sequence[int], sources: Sources) -> Iterator[Threaded]:
-    wanted = [Uid(uid) for uid in uids]
-    headers = read_headers(sources, wanted, _NAMES[algorithm])
-    facts = {about.uid: about for about in sources.facts(wanted)}
-    gone = Facts(Uid(0), 0, 0, 0, "", "")
-    for uid in wanted:
-        header = headers.get(uid, {})
-        subject, reply = base_subject(header.get(b"subject", b""))
-        yield Threaded(
-            sent_date(header, facts.get(uid, gone)),
-            collation(subject),
-            reply,
-            find_message_id(header.get(b"message-id", b"")),
-            find_references(header.get(b"references", b""), header.get(b"in-reply-to", b"")),
-        )

@@ -145,14 +145,14 @@ def test_messages_expunged_meanwhile_match_no_fact() -> None:
 
 def test_empty_mailbox() -> None:
     empty = Columns(0, [], [], [])
-    assert search(key_of("1:* BODY x"), empty, Shelf(), now=NOW) == []
+    assert list(search(key_of("1:* BODY x"), empty, Shelf(), now=NOW)) == []
 
 
 def test_only_the_sessions_messages_are_searched() -> None:
     columns = Columns(2, UIDS, FLAGS, [1] * 5)
-    assert search(key_of("ALL"), columns, Shelf(), now=NOW) == [0, 1]
-    assert search(key_of("UID 1:*"), columns, Shelf(), now=NOW) == [0, 1]
-    assert search(key_of("UID *"), columns, Shelf(), now=NOW) == [1]
+    assert list(search(key_of("ALL"), columns, Shelf(), now=NOW)) == [0, 1]
+    assert list(search(key_of("UID 1:*"), columns, Shelf(), now=NOW)) == [0, 1]
+    assert list(search(key_of("UID *"), columns, Shelf(), now=NOW)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_only_the_sessions_messages_are_searched() -> None:
     [("UTF-8", "été".encode()), ("US-ASCII", "été".encode()), ("ISO-8859-1", b"\xe9t\xe9"), ("UTF8", "été".encode())],
 )
 def test_charsets(charset: str, needle: bytes) -> None:
-    assert search(Text(TextField.BODY, needle), COLUMNS, Shelf(), now=NOW, charset=charset) == [4]
+    assert list(search(Text(TextField.BODY, needle), COLUMNS, Shelf(), now=NOW, charset=charset)) == [4]
 
 
 def test_charset_that_is_not_there() -> None:
@@ -229,4 +229,4 @@ def matches(key: SearchKey, i: int) -> bool:
 
 @given(TREES)
 def test_trees_agree_with_a_naive_reading(key: SearchKey) -> None:
-    assert search(key, COLUMNS, Shelf(), now=NOW) == [i for i in range(5) if matches(key, i)]
+    assert list(search(key, COLUMNS, Shelf(), now=NOW)) == [i for i in range(5) if matches(key, i)]

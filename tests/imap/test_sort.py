@@ -1,9 +1,11 @@
 """SORT (RFC 5256, RFC 5957)."""
 
+import random
+
 import pytest
 
-from imap_steps import Client
-from preau.storage.api import Uid
+from imap_steps import Client, make_site
+from preau.storage.api import Facts, Uid
 from preau.storage.memory_mail import MemoryMail
 
 MESSAGES = (
@@ -75,3 +77,96 @@ def test_messages_that_go_meanwhile_sort_somewhere(monkeypatch: pytest.MonkeyPat
     facts = MemoryMail.facts
     monkeypatch.setattr(MemoryMail, "facts", lambda self, mailbox, uids: facts(self, mailbox, [Uid(u) for u in uids if u != 2]))
     assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 2 4 3 1"]
+
+
+def test_what_could_not_be_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    client.add(*MESSAGES)
+    client.say(b"SELECT INBOX")
+    facts = MemoryMail.facts
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryMail, "facts", lambda self, mailbox, uids: facts(self, mailbox, [Uid(u) for u in uids if u != 1]))
+        assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 1 4 2 3"]
+    assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 4 2 3 1"]
+
+
+def test_what_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    client.add(*MESSAGES)
+    client.say(b"SELECT INBOX")
+    asked: list[list[Uid]] = []
+    facts = MemoryMail.facts
+
+    def watched(self: MemoryMail, mailbox: object, uids: list[Uid]) -> list[Facts]:
+        asked.append(list(uids))
+        return list(facts(self, mailbox, uids))  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(MemoryMail, "facts", watched)
+    other = Client(client.store, client.site)
+    other.say(b"SELECT INBOX")
+    for _ in range(2):
+        assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 4 2 3 1"]
+        assert other.say(b"SORT (REVERSE SIZE) UTF-8 ALL")[0] == ["* SORT 1 3 2 4"]
+    client.add(b"Subject: short\r\n\r\n")
+    client.say(b"NOOP")
+    assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 5 4 2 3 1"]
+    assert asked == [[1, 2, 3, 4], [5]]
+
+
+def test_an_order_that_is_kept_is_that_of_the_moment() -> None:
+    """Two sessions share it, mail comes and goes: always as somebody finds it who looks for the first time."""
+    dice = random.Random(5256)
+    one = Client()
+    two = Client(one.store, one.site)
+    subjects = (b"banane", b"Re: banane", b"Abricot", b"\xc3\xa9t\xc3\xa9", b"")
+    names = (b"a", b"b", b"c")
+    orders = (b"SUBJECT", b"REVERSE SUBJECT", b"DATE", b"SUBJECT REVERSE DATE", b"REVERSE FROM SIZE", b"DISPLAYTO", b"ARRIVAL")
+
+    def deliver() -> None:
+        one.add(
+            b"From: %b@x.example\r\nTo: %b <a@x>\r\nSubject: %b\r\nDate: %d Jan 2024 00:00:00 +0000\r\n\r\n%b"
+            % (dice.choice(names), dice.choice(names), dice.choice(subjects), dice.randrange(1, 9), b"x" * dice.randrange(9))
+        )
+
+    for _ in range(8):
+        deliver()
+    for client in (one, two):
+        client.say(b"SELECT INBOX")
+    for _ in range(150):
+        match dice.randrange(6):
+            case 0 | 1:
+                deliver()
+            case 2:
+                victim = one.account.mail.open(one.account.mail.find("INBOX").id).uids
+                if len(victim) > 4:
+                    one.say(b"UID STORE %d +FLAGS (\\Deleted)" % dice.choice(victim))
+                    one.say(b"EXPUNGE")
+            case _:
+                pass
+        client = dice.choice((one, two))
+        if dice.random() < 0.6:
+            client.say(b"NOOP")  # without it a session still counts what has gone
+        what = dice.choice((b"ALL", b"ALL", b"SUBJECT banane", b"UNDELETED", b"LARGER 110", b"UID 3:7"))
+        line = b"SORT (%b) UTF-8 %b" % (dice.choice(orders), what)
+        if dice.random() < 0.3:
+            line = b"THREAD %b UTF-8 %b" % (dice.choice((b"REFERENCES", b"ORDEREDSUBJECT")), what)
+        stranger = Client(one.store, make_site())
+        stranger.say(b"SELECT INBOX")
+        view = client.session.selected
+        known = list(view.uids[: view.count])
+        there = set(stranger.session.selected.uids)
+        numbers = answer_of(client, line)
+        if len(known) == len(there.union(known)):
+            uids = [number and known[number - 1] for number in numbers]
+            assert uids == answer_of(stranger, b"UID " + line)
+        else:
+            assert {known[number - 1] for number in numbers if number} <= there
+        assert answer_of(client, b"UID " + line) == answer_of(stranger, b"UID " + line)
+
+
+def answer_of(client: Client, line: bytes) -> list[int]:
+    """Numbers of the SORT or THREAD line, in order; 0 for a parenthesis."""
+    lines, answer = client.say(line)
+    assert answer.startswith("OK ")
+    (told,) = [line for line in lines if line.startswith(("* SORT", "* THREAD"))]
+    return [int(word) for word in told.replace("(", " 0 ").replace(")", " 0 ").split()[2:]]
