@@ -180,7 +180,9 @@ def _settle(context: MailContext, mailbox: MailboxId, listing: _Listing, waiting
         context.change("UPDATE mailbox SET cur_mtime = ?, new_mtime = ? WHERE id = ?", (*listing.mtimes, mailbox))
     else:
         context.look(mailbox, delay=YOUNG + _UNSURE)
-    if time.time() - max(listing.mtimes) / 1e9 < _UNSURE:
+    if (
+        abs(time.time() - max(listing.mtimes) / 1e9) < _UNSURE
+    ):  # one to come is of a clock that was wrong: not looked at for ever
         context.look(mailbox, delay=_UNSURE + 0.1)
 
 
@@ -207,15 +209,17 @@ def _adopt(
 
     def insert(connection: apsw.Connection) -> tuple[list[Adoptee], Placed]:
         kept = [adoptee for adoptee in adoptees if _still_to_adopt(connection, name, adoptee)]
-        return kept, put_in(connection, mailbox, [adoptee.row for adoptee in kept], room=None)
+        placed = put_in(connection, mailbox, [adoptee.row for adoptee in kept], room=None)
+        for adoptee, spare in zip(kept, placed.spare, strict=True):
+            if spare:  # a delivery that crashed, and was tried again. Within the transaction: see check_files_lie_in
+                discard(adoptee)
+        return kept, placed
 
     kept, placed = context.db.transact(insert)
     rows = []
-    for adoptee, uid, fresh, spare in zip(kept, placed.uids, placed.fresh, placed.spare, strict=True):
+    for adoptee, uid, fresh in zip(kept, placed.uids, placed.fresh, strict=True):
         if fresh:
             rows.append((mailbox << 32 | uid, b"", adoptee.derived))
-        elif spare:
-            discard(adoptee)  # a delivery that crashed, and was tried again
     keep_derived(context, rows)
     if any(placed.fresh):
         log.info("files taken in", extra={"account": context.account, "mailbox": mailbox, "number": sum(placed.fresh)})

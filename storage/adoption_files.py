@@ -55,18 +55,14 @@ def prepare(context: MailContext, directory: Path, part: str, name: str, *, rena
     dek = None if found.dek is None or context.wrapping is None else context.wrapping.wrap(found.dek)
     email_id = own.email_id if own else new_email_id()
     delivery = own.delivery if own else None
-    if rename or not is_plain_base(base):
-        base = context.new_base(size=size, email_id=email_id, delivery=delivery)
     flags &= NAMED_FLAGS
     final = directory / "cur" / file_name(base, flags)
-    if final != path:
-        # A link first: a rename would replace a file that has the name already.
-        try:
-            atomic.link(path, final)
-        except FileExistsError:
-            base = context.new_base(size=size, email_id=email_id, delivery=delivery)
-            final = directory / "cur" / file_name(base, flags)
-            atomic.link(path, final)
+    if rename or not is_plain_base(base) or not _is_named(path, final, status):
+        # A name that nobody has: of two processes that are at it, one finds the file gone.
+        base = context.new_base(size=size, email_id=email_id, delivery=delivery)
+        final = directory / "cur" / file_name(base, flags)
+        atomic.rename(path, final)
+    elif final != path:
         atomic.unlink(path)
     row = MessageRow(
         flags=flags & _SYSTEM,  # letters of keywords mean something only with the table of whoever wrote them
@@ -82,6 +78,20 @@ def prepare(context: MailContext, directory: Path, part: str, name: str, *, rena
         fname=base,
     )
     return Adoptee(final, row, found.derived)
+
+
+def _is_named(path: Path, final: Path, status: os.stat_result) -> bool:
+    """Give a file its name in cur/, beside the one it has; False when another file has that.
+
+    By a link: a rename would replace what is there. Another process may have done it just now: then it is this very file.
+    """
+    if path == final:
+        return True
+    try:
+        atomic.link(path, final)
+    except FileExistsError:
+        return os.path.samestat(status, os.lstat(final))
+    return True
 
 
 @dataclass(frozen=True, slots=True)

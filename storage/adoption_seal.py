@@ -23,7 +23,7 @@ from .index_reader import Row, select
 from .index_schema import SEALED
 from .mail_context import MailContext
 from .mail_reader import AnyReader, open_message
-from .mail_unlink import remove_files
+from .mail_unlink import ABANDONED, remove_files
 from .maildir import file_name
 from .seal import SealKind, SealWriter
 
@@ -31,7 +31,6 @@ log = logging.getLogger("preau.storage")
 
 _AT_ONCE = 50
 _PIECE = 262_144
-_ABANDONED = 3_600  # seconds
 
 _PLAIN = "SELECT id, fname, fflags, size, form, emailid FROM msg WHERE id > ? AND id <= ? AND form & ? = 0 ORDER BY id LIMIT ?"
 
@@ -90,7 +89,7 @@ def _copy(context: MailContext, reader: AnyReader, file: NewFile) -> bytes:
 def _replace(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row, fresh: str, dek: bytes, file: NewFile) -> None:
     number, base, shown = row[:3]
     directory = context.directory_name(mailbox)
-    later = int(time.time()) + _ABANDONED
+    later = int(time.time()) + ABANDONED
     wrapped = None if context.wrapping is None else context.wrapping.wrap(dek)
 
     def announce(connection: apsw.Connection) -> None:
@@ -102,6 +101,10 @@ def _replace(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row,
     cur.sync()
 
     def take(connection: apsw.Connection) -> None:
+        # Whoever removes what an hour made old (a clock that jumps makes it old at once) takes the note with it.
+        noted = connection.execute("SELECT 1 FROM unlink WHERE dir = ? AND fname = ?", (directory, fresh)).get
+        if noted is None:
+            return
         connection.execute(
             "UPDATE msg SET fname = ?, fflags = ?, form = ?, dek = ? WHERE id = ? AND fname = ?",
             (fresh, shown, SEALED, wrapped, number, base),

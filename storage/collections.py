@@ -263,6 +263,8 @@ class FileCollections(ItemReading):
         try:
             path, dek = write_item(directory, context.paths.tmp, stored, public_key=context.public_key, account=context.account)
         except FileNotFoundError as error:
+            if directory.is_dir():
+                raise Unavailable("the draft has gone") from error  # swept as an old one: the clock jumped
             raise NotFound("the collection is gone") from error
         wrapped = context.wrapping.wrap(dek) if dek is not None and context.wrapping is not None else None
         return _Written(path, dek is not None, wrapped)

@@ -90,12 +90,14 @@ def put_in(
     *,
     room: int | None,
     mtimes: tuple[int, int] = (0, 0),
+    ours: bool = False,
 ) -> Placed:
     """Insert rows with the next UIDs. `room`: octets the account may have in all, None for no limit.
 
     `mtimes`: of cur/ before and after our own change of it (see index_mailboxes.note_own_change).
 
-    A row whose name or delivery is there already takes that UID: adoption was faster, or a delivery is tried again.
+    A row whose name or delivery is there already takes that UID: adoption was faster, or a delivery is tried again. `ours`: who
+    brings it knows more of it than adoption, which reads its file alone: then it gets these flags and dates.
     Raise NotFound, OverQuota, Forbidden (UIDs used up).
     """
     found = connection.execute("SELECT uidvalidity, uidnext, highestmodseq FROM mailbox WHERE id = ?", (mailbox,)).get
@@ -111,7 +113,7 @@ def put_in(
         added = rows
         uids, fresh, spare = [Uid(uidnext + place) for place in range(len(rows))], [True] * len(rows), [False] * len(rows)
     else:
-        uids, fresh, spare, added = [], [], [], []
+        uids, fresh, spare, added, corrected = [], [], [], [], False
         for row in rows:
             uid = Uid(uidnext + len(added))
             fresh.append(insert_row(connection, mailbox, uid, modseq, row))
@@ -123,6 +125,10 @@ def put_in(
                 twin, name = _twin_of(connection, mailbox, row)
                 uids.append(twin)
                 spare.append(name != row.fname)
+                corrected |= ours and name == row.fname and _correct(connection, mailbox, twin, row, modseq)
+        if corrected:
+            connection.execute("UPDATE mailbox SET highestmodseq = ? WHERE id = ?", (modseq, mailbox))
+            highest = modseq
     if not added:
         return Placed(UidValidity(uidvalidity), ModSeq(highest), uids, fresh, spare)
     size = sum(row.size for row in added)
@@ -176,6 +182,21 @@ def _twin_of(connection: apsw.Connection, mailbox: MailboxId, row: MessageRow) -
     )
     assert found is not None
     return Uid(found[0]), found[1]
+
+
+def _correct(connection: apsw.Connection, mailbox: MailboxId, uid: Uid, row: MessageRow, modseq: int) -> bool:
+    """Give what adoption took in the flags and dates of its delivery; whether that changes anything."""
+    number = mailbox << 32 | uid
+    before = connection.execute("SELECT flags, idate, delivery FROM msg WHERE id = ?", (number,)).fetchone()
+    if before is None or before == (row.flags, row.idate, row.delivery):
+        return False
+    connection.execute(
+        "UPDATE OR IGNORE msg SET flags = ?, idate = ?, savedate = ?, delivery = ?, modseq = ? WHERE id = ?",
+        (row.flags, row.idate, row.savedate, row.delivery, modseq, number),
+    )
+    unseen = (not row.flags & SEEN) - (not before[0] & SEEN)
+    count(connection, mailbox, unseen=unseen, deleted=bool(row.flags & DELETED) - bool(before[0] & DELETED))
+    return True
 
 
 def count(

@@ -9,12 +9,13 @@ Owns that order. Never seals or looks into messages: the writer did.
 
 import contextlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 import apsw
 
-from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError
+from .api import SYSTEM_FLAGS, Appended, Draft, Forbidden, MailboxId, NotFound, OverQuota, StoreError, Unavailable
 from .atomic import Directory
 from .database import InDoubt
 from .index_messages import MessageRow, Placed, flag_bits, now, put_in, system_bits
@@ -104,7 +105,19 @@ def _insert(
         replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True))
         for row, draft in zip(rows, drafts, strict=True)
     ]
-    return put_in(connection, mailbox, flagged, room=context.quota, mtimes=(change.before, change.after))
+    check_files_lie_in(context.cur(mailbox, check=False), rows)
+    return put_in(connection, mailbox, flagged, room=context.quota, mtimes=(change.before, change.after), ours=True)
+
+
+def check_files_lie_in(cur: Directory, rows: Sequence[MessageRow]) -> None:
+    """Raise Unavailable unless each file is still where its row will say, within the transaction that puts the rows in.
+
+    Adoption removes what it takes for the file of a delivery that was tried again, within one, too: a file of this very
+    moment, when the clock jumps or this process was stopped for long.
+    """
+    folder = f"{cur.path}/"
+    if not all(os.path.lexists(folder + file_name(row.fname, row.fflags)) for row in rows):
+        raise Unavailable("a file has gone before its transaction")
 
 
 def _take_back(

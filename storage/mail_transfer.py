@@ -21,6 +21,7 @@ from .api import Copied, MailboxId, NotFound, StoreError, Uid, Unavailable
 from .atomic import Directory
 from .index_messages import MessageRow, Placed, Removed, now, put_in, read_rows, take_out, translated_flags
 from .mail_after import after_transfer
+from .mail_append import check_files_lie_in
 from .mail_context import MailContext
 from .maildir import INFO, file_name
 
@@ -134,7 +135,8 @@ def _insert(
         )
         for uid, row in zip(sources, rows, strict=True)
     ]
+    check_files_lie_in(context.cur(target, check=False), rows)
     removed = take_out(connection, source, sources, only_deleted=False) if move else None
     # A move never fails for lack of room: it takes none.
-    placed = put_in(connection, target, rows, room=None if move else context.quota, mtimes=mtimes)
+    placed = put_in(connection, target, rows, room=None if move else context.quota, mtimes=mtimes, ours=True)
     return placed, sources, removed

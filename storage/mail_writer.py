@@ -110,13 +110,19 @@ class SealedMessageWriter:
         self._state = _FINISHED
 
     def publish(self, directory: Directory, name: str, *, mtime: int | None) -> None:
-        """Give the file its name, and a time unless that is now. Only once finished. Raise Unavailable.
+        """Give the file its name, and a time unless that is now. Only once finished. Raise Unavailable, FileNotFoundError
+        (directory).
 
         The caller flushes the directory.
         """
         if mtime is not None:
             self._file.set_mtime(mtime)
-        self._file.publish_in(directory, name)
+        try:
+            self._file.publish_in(directory, name)
+        except FileNotFoundError as error:
+            if self.path.exists():
+                raise
+            raise Unavailable("the draft has gone") from error  # swept as an old one: the clock jumped
         self._state = _TAKEN
         self._forget.detach()
 
