@@ -1,18 +1,23 @@
 """`scripts/bench --sessions`: many at once beside Dovecot: mixed work, idle sessions, and everybody logging in.
 
-Usage: python -m bench.sessions_run [--only NAME ...] [--idle N] [--json FILE]
+Usage: python -m bench.sessions_run [--only NAME ...] [--idle N] [--alone] [--json FILE]
 
     mixed    50 sessions of 10 people do what clients do all day for some seconds: operations a second
     idle     N sessions (default 1,000) in IDLE, plain and over TLS: memory of the server's tree a session, and the time until
              each of 50 that watch one mailbox hears of a delivery
-    logins   app-password logins a second from 8 connections at a time
+    logins   app-password logins a second from 8 connections at a time: of 20 people again and again, and of 400 once each
+    hammer   app-password logins at a steady pace while 100 wrong passwords a second come: from nobody, each from a network of
+             its own, all from the same address; how many were refused, and how long a login took
     monday   1,000 accounts log in over TLS on two connections each and select INBOX, 100 at a time
+
+What was delivered before is worked off (caches, search, sidecars) before anything is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import resource
 import ssl
@@ -33,10 +38,12 @@ from .measure import cpu_seconds, pss_kib
 from .ours import DOMAIN, Preau
 from .wire import ImapClient, LmtpClient, Refused
 
-NAMES = ("mixed", "idle", "logins", "monday")
+NAMES = ("mixed", "idle", "logins", "hammer", "monday")
 PEOPLE = [f"person{number}" for number in range(20)]
 EVERYBODY = [f"teacher{number}" for number in range(1_000)]
 SECONDS = 10.0
+GOOD, WRONG = 40, 100  # logins a second of the hammer
+_HAMMERS = 300  # connections that wrong passwords may wait on
 WATCHERS = 50
 
 
@@ -68,6 +75,16 @@ def fill(peer: Peer, count: int = 500) -> None:
     for text in messages(count):
         client.deliver("bench@parents.example.net", [f"{user}@{DOMAIN}" for user in PEOPLE[:10]], text)
     client.close()
+    settle(peer)
+
+
+def settle(peer: Peer) -> None:
+    """Wait until the server has nothing left to do: less than a fiftieth of a second of processor in a second."""
+    for _ in range(120):
+        before = cpu_seconds(peer.pid)
+        time.sleep(1.0)
+        if cpu_seconds(peer.pid) - before < 0.02:
+            return
 
 
 def mixed(peer: Peer) -> dict[str, float]:
@@ -147,20 +164,94 @@ def idle(peer: Peer, count: int, tls: ssl.SSLContext | None) -> dict[str, float]
 
 def logins(peer: Peer) -> dict[str, float]:
     """Connections with LOGIN a second, eight at a time, and processor time of one."""
-    rates = []
-    before, done = cpu_seconds(peer.pid), 0
-    for _ in range(3):
-        begin = time.perf_counter()
+
+    def round_of(users: list[str]) -> tuple[float, float]:
+        before, begin = cpu_seconds(peer.pid), time.perf_counter()
 
         def work(number: int) -> None:
-            for turn in range(50):
+            for user in users[number::8]:
                 client = ImapClient(peer.imap)
-                client.login(*peer.login(PEOPLE[(number + turn) % len(PEOPLE)]))
+                client.login(*peer.login(user))
                 client.close()
 
-        done += run_threads([partial(work, number) for number in range(8)]) * 50
-        rates.append(400 / (time.perf_counter() - begin))
-    return {"a second": statistics.median(rates), "cpu ms of one": (cpu_seconds(peer.pid) - before) / done * 1e3}
+        run_threads([partial(work, number) for number in range(8)])
+        took = time.perf_counter() - begin
+        return len(users) / took, (cpu_seconds(peer.pid) - before) / len(users) * 1e3
+
+    few = [round_of(PEOPLE * 40) for _ in range(3)]
+    many = round_of(EVERYBODY[:400])
+    return {
+        "a second": statistics.median(rate for rate, _ in few),
+        "cpu ms of one": statistics.median(cost for _, cost in few),
+        "a second, each once": many[0],
+        "cpu ms of one, each once": many[1],
+    }
+
+
+def hammer(peer: Peer, wrong_from: str) -> dict[str, float]:
+    """Latency of good logins from 127.0.0.1 while wrong passwords come. `wrong_from`: "nobody", "others" or "same"."""
+    context = multiprocessing.get_context("fork")  # of its own: threads of one process would wait for one another
+    answers = context.Queue()
+    hammering = context.Process(target=_wrong_passwords, args=(peer.imap, wrong_from, answers))
+    before = cpu_seconds(peer.pid)
+    if wrong_from != "nobody":
+        hammering.start()
+        time.sleep(2.0)  # until the hammer is in full swing
+    took: list[float] = []
+    refused = 0
+    begin = time.perf_counter()
+
+    def work(number: int) -> None:
+        nonlocal refused
+        for turn in range(number, int(GOOD * SECONDS), 8):
+            time.sleep(max(0.0, begin + turn / GOOD - time.perf_counter()))
+            start = time.perf_counter()
+            try:
+                client = ImapClient(peer.imap)
+                client.login(*peer.login(PEOPLE[turn % len(PEOPLE)]))
+                client.close()
+            except (OSError, Refused):
+                refused += 1
+            else:
+                took.append(time.perf_counter() - start)
+
+    run_threads([partial(work, number) for number in range(8)])
+    figures = {"refused": float(refused), **percentiles(took), "cpu s": cpu_seconds(peer.pid) - before}
+    if wrong_from != "nobody":
+        figures |= answers.get()
+        hammering.join()
+    return figures
+
+
+def percentiles(took: list[float]) -> dict[str, float]:
+    """In milliseconds."""
+    took = sorted(took)
+    return {"p50 ms": took[len(took) // 2] * 1e3, "p99 ms": took[int(len(took) * 0.99)] * 1e3, "most ms": took[-1] * 1e3}
+
+
+def _wrong_passwords(port: int, wrong_from: str, answers: multiprocessing.Queue[dict[str, float]]) -> None:
+    seconds = SECONDS + 3.0
+    begin = time.perf_counter()
+    said: list[bytes] = []
+
+    def work(number: int) -> None:
+        for turn in range(number, int(WRONG * seconds), _HAMMERS):
+            time.sleep(max(0.0, begin + turn / WRONG - time.perf_counter()))
+            if time.perf_counter() - begin > seconds:
+                return
+            source = f"127.{turn // 200 + 1}.{turn % 200}.1" if wrong_from == "others" else "127.0.0.1"
+            try:
+                client = ImapClient(port, source=source)
+                client.login(f"{PEOPLE[turn % len(PEOPLE)]}@{DOMAIN}", f"wrong password {turn}")
+            except Refused as refused:
+                said.append(str(refused).encode())
+                client.close()
+            except OSError:
+                said.append(b"")
+
+    run_threads([partial(work, number) for number in range(_HAMMERS)])
+    verified = sum(b"AUTHENTICATIONFAILED" in answer for answer in said)
+    answers.put({"wrong a second": len(said) / seconds, "verified a second": verified / seconds})
 
 
 def monday(peer: Peer, tls: ssl.SSLContext) -> dict[str, float]:
@@ -171,6 +262,7 @@ def monday(peer: Peer, tls: ssl.SSLContext) -> dict[str, float]:
             "bench@parents.example.net", [f"{user}@{DOMAIN}" for user in EVERYBODY[begin : begin + 50]], message(begin)
         )
     client.close()
+    settle(peer)
     users = iter([user for user in EVERYBODY for _ in range(2)])
     lock = threading.Lock()
     clients: list[ImapClient] = []
@@ -206,6 +298,7 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--only", nargs="*", default=list(NAMES), help=", ".join(NAMES))
     words.add_argument("--idle", type=int, default=1_000, help="idle sessions (default 1000)")
+    words.add_argument("--alone", action="store_true", help="ours alone, without Dovecot")
     words.add_argument("--json", type=Path, help="write the figures there as well")
     chosen = words.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -221,13 +314,16 @@ def main() -> int:
         work[f"{chosen.idle} idle sessions, TLS"] = partial(idle, count=chosen.idle, tls=trust)
     if "logins" in chosen.only:
         work["logins"] = logins
+    if "hammer" in chosen.only:
+        for wrong_from in ("nobody", "others", "same"):
+            work[f"wrong passwords from {wrong_from}"] = partial(hammer, wrong_from=wrong_from)
     if "monday" in chosen.only:
         work["1,000 accounts on two connections"] = partial(monday, tls=trust)
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder:
         root = Path(folder)
         peers: list[Callable[[], Any]] = [lambda: Preau(root / "preau", [*PEOPLE, *EVERYBODY])]
-        if installed():
+        if installed() and not chosen.alone:
             tls = root / "preau" / "tls"
             peers.append(lambda: Dovecot(root / "dovecot", certificate=tls / "server.pem", key=tls / "server.key"))
         for make in peers:

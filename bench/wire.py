@@ -21,9 +21,9 @@ class Refused(Exception):
 class ImapClient:
     """One IMAP connection. `command` gives the untagged answer's octets as they came."""
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        """Connect to a loopback port and read the greeting."""
-        raw = socket.create_connection(("127.0.0.1", port), 60)
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None, source: str = "") -> None:
+        """Connect to a loopback port, from the loopback address `source` if it is given, and read the greeting."""
+        raw = socket.create_connection(("127.0.0.1", port), 60, (source, 0) if source else None)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = tls.wrap_socket(raw, server_hostname="localhost") if tls else raw
         self._tag = 0

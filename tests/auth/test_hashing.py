@@ -1,6 +1,7 @@
 """Bounded threads: full says so, slow says so, failing says so, and places come back."""
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -52,3 +53,13 @@ def test_whatever_is_raised_becomes_unavailable_without_its_text() -> None:
         threads.close()
 
     asyncio.run(scenario())
+
+
+def test_checks_give_way_to_everybody_else() -> None:
+    async def body() -> None:
+        threads = BoundedThreads("x", threads=1, queue=1, seconds=5)
+        there = await threads.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        threads.close()
+        assert there == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+
+    asyncio.run(body())
