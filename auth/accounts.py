@@ -22,6 +22,9 @@ from .api import CredentialId, Service
 from .policies.account_rate import EMPTY, TAG_OCTETS, AccountState
 from .schema import SCHEMA
 
+STEPS_AHEAD = 10
+"""TOTP steps of 30 seconds: how far ahead of a code the last one used can be, if no clock was wrong."""
+
 FAIL_ROWS = 50_000
 FAIL_SECONDS = 30 * 86_400
 KNOWN_NET_SECONDS = 60 * 86_400
@@ -312,9 +315,15 @@ class Accounts:
         self.connection.execute("UPDATE account SET second_factor = 0 WHERE id = ?", (account,))
 
     def consume_step(self, account: AccountId, step: int) -> bool:
-        """Use up a TOTP step: True for exactly one caller, and for no step before it ever after (RFC 6238 section 5.2)."""
+        """Use up a TOTP step: True for exactly one caller, and for no step before it ever after (RFC 6238 section 5.2).
+
+        But for one used far ahead, by a clock that was wrong: it would refuse all codes until that day.
+        """
         with self.transaction():
-            self.connection.execute("UPDATE totp SET last_step = ? WHERE account = ? AND last_step < ?", (step, account, step))
+            self.connection.execute(
+                "UPDATE totp SET last_step = ?1 WHERE account = ?2 AND (last_step < ?1 OR last_step > ?1 + ?3)",
+                (step, account, STEPS_AHEAD),
+            )
             return self.connection.changes() == 1
 
     def consume_recovery(self, account: AccountId, mac: bytes, now: int) -> bool:

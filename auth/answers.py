@@ -67,7 +67,7 @@ class Answers:
         now, service = int(one.now), one.attempt.service
         session = make_session_id(account.id, name, now, self._random(8), self._pepper)
         expires = now + self._ticket_seconds
-        ticket = sign_ticket(Ticket(account.id, name, session, scopes, expires), self._ticket_key)
+        ticket = sign_ticket(Ticket(account.id, name, session, scopes, now, expires), self._ticket_key)
         self._trace("auth.ok", one, acct=account.id, cred=name, sid=short_id(session))
         self._usage.signed_in(account.id, credential, service, one.network, one.now)
         self._sessions.open(session, Session(account.id, name, now, service, one.network))

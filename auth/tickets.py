@@ -19,6 +19,8 @@ from .api import CredentialId, Service, SessionId
 _VERSION = b"\x01"
 _CONTEXT = b"preau ticket\0"  # a signature made for a ticket is good for nothing else
 _SIGNATURE = 64
+SLACK = 300
+"""Seconds that a clock may be set back under a ticket: one of further ahead would last until the clock is there."""
 _MAX = 4096
 
 
@@ -28,12 +30,13 @@ class InvalidTicket(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Who signed in, with what, and for which services; `expires` in seconds since 1970 UTC."""
+    """Who signed in, with what, and for which services; `issued` and `expires` in seconds since 1970 UTC."""
 
     account: AccountId
     credential: CredentialId
     session: SessionId
     scopes: frozenset[Service]
+    issued: int
     expires: int
 
 
@@ -50,6 +53,7 @@ def sign_ticket(ticket: Ticket, private_key: bytes) -> bytes:
             "credential": ticket.credential,
             "session": ticket.session,
             "scopes": sorted(ticket.scopes),
+            "issued": ticket.issued,
             "expires": ticket.expires,
         },
         separators=(",", ":"),
@@ -84,10 +88,13 @@ def verify_ticket(data: bytes, public_key: bytes, now: int) -> Ticket:
             CredentialId(str(fields["credential"])),
             SessionId(str(fields["session"])),
             frozenset(Service(scope) for scope in fields["scopes"]),
+            int(fields["issued"]),
             int(fields["expires"]),
         )
     except (ValueError, KeyError, TypeError):
         raise InvalidTicket("not understood") from None
     if ticket.expires <= now:
         raise InvalidTicket("expired")
+    if ticket.issued > now + SLACK:
+        raise InvalidTicket("of a time to come")
     return ticket

@@ -12,6 +12,7 @@ import hmac
 import threading
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Traces:
         self._sync_lock = threading.Lock()  # one flush at a time
         self._file: atomic.AppendFile | None = None
         self._name = ""
+        self._before = ""  # day of the file before, YYYY-MM-DD
         self._retired: list[atomic.AppendFile] = []
         self._unsynced = False
         self._seq = 0
@@ -159,11 +161,19 @@ class Traces:
         file = atomic.AppendFile(self._folder / name, mode=0o600)
         if self._file is not None:
             self._retired.append(self._file)
+        if name[:10] != self._name[:10]:
+            self._before = self._name[:10]
         self._file, self._name = file, name
         return file
 
     def _prune(self) -> None:
-        oldest = iso_time(self._clock() - self._retention * _DAY)[:10]
+        """Remove what is too old; by the day before this one, so that a clock that jumps ahead removes nothing."""
+        if not self._before:
+            return
+        oldest = min(
+            iso_time(self._clock() - self._retention * _DAY)[:10],
+            str(date.fromisoformat(self._before) - timedelta(days=self._retention - 1)),
+        )
         files = trace_files.trace_files(self._folder)
         old = [path for path in files if path.name[:10] < oldest and path.name != self._name]
         if not old:

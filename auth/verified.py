@@ -20,14 +20,14 @@ class Verified:
         """`key`: random, of this process."""
         self._key = key
         self._seconds = seconds
-        self._entries: OrderedDict[bytes, tuple[AccountId, float]] = OrderedDict()  # -> account, end
+        self._entries: OrderedDict[bytes, tuple[AccountId, float]] = OrderedDict()  # -> account, since
 
     def add(self, account: AccountId, service: Service, network: str, secret: str, now: float) -> None:
         """It was right now. A hit does not prolong: after `seconds` the hash is asked again."""
         key = self._mac(account, service, network, secret)
         found = self._entries.get(key)
-        if found is None or found[1] <= now:
-            self._entries[key] = (account, now + self._seconds)
+        if found is None or not self._lasts(found[1], now):
+            self._entries[key] = (account, now)
             self._entries.move_to_end(key)
             if len(self._entries) > _MAX:
                 self._entries.popitem(last=False)
@@ -35,7 +35,10 @@ class Verified:
     def has(self, account: AccountId, service: Service, network: str, secret: str, now: float) -> bool:
         """Whether it was right lately."""
         found = self._entries.get(self._mac(account, service, network, secret))
-        return found is not None and found[1] > now
+        return found is not None and self._lasts(found[1], now)
+
+    def _lasts(self, since: float, now: float) -> bool:
+        return abs(now - since) < self._seconds  # a clock that is set back prolongs nothing
 
     def forget(self, account: AccountId | None) -> None:
         """Flush an account; None: all."""

@@ -43,8 +43,9 @@ EMPTY = AccountState()
 
 
 def current(state: AccountState, now: float, settings: AccountRateSettings) -> AccountState:
-    """The state as of now: forgotten after a quiet time."""
-    return EMPTY if state.last and now - max(state.last, state.locked_until) > settings.forget else state
+    """The state as of now: forgotten after a quiet time, and when the clock was ahead that noted it."""
+    quiet = now - max(state.last, state.locked_until) > settings.forget
+    return EMPTY if state.last and (quiet or state.last > now + settings.longest) else state
 
 
 def before(

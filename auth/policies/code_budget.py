@@ -7,6 +7,8 @@ guesses at once are no more than many guesses.
 
 from dataclasses import dataclass
 
+from .values import is_recent
+
 
 @dataclass(frozen=True, slots=True)
 class CodeBudget:
@@ -20,8 +22,8 @@ class CodeBudget:
 
 def charge(wrong: tuple[int, ...], now: float, budget: CodeBudget) -> tuple[int, ...] | None:
     """The times of wrong codes with this try among them; None when there is no try left. Never longer than `daily`."""
-    recent = tuple(when for when in wrong if when > now - budget.day)
-    if len(recent) >= budget.daily or sum(when > now - budget.window for when in recent) >= budget.short:
+    recent = tuple(when for when in wrong if is_recent(when, now, budget.day))
+    if len(recent) >= budget.daily or sum(is_recent(when, now, budget.window) for when in recent) >= budget.short:
         return None
     return (*recent, int(now))
 

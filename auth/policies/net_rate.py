@@ -10,7 +10,7 @@ One network more or less is nothing to a botnet: this bounds work, account_rate 
 from dataclasses import dataclass
 
 from ..api import Reason
-from .values import Decision, Delay, Facts, Refuse
+from .values import Decision, Delay, Facts, Refuse, is_recent
 
 NAME = "net_rate"
 
@@ -47,9 +47,9 @@ def before(facts: Facts, state: NetState, now: float, settings: NetRateSettings,
     """Refuse or delay. `in_flight`: passwords being verified now for the same network."""
     if not facts.password or facts.known_network:
         return None
-    if state.refused_until > now:
+    if _is_refused(state, now, settings):
         return Refuse(NAME, Reason.LOCKED, max(1, int(state.refused_until - now + 0.999)))
-    recent = sum(when > now - settings.window for when, _ in state.failures)
+    recent = sum(is_recent(when, now, settings.window) for when, _ in state.failures)
     if in_flight >= max(1, settings.refuse - recent):
         return Refuse(NAME, Reason.LOCKED, 1)
     if recent >= settings.slow:
@@ -57,16 +57,22 @@ def before(facts: Facts, state: NetState, now: float, settings: NetRateSettings,
     return None
 
 
+def _is_refused(state: NetState, now: float, settings: NetRateSettings) -> bool:
+    return state.refused_until > now and is_recent(
+        state.refused_until, now, 2 * max(settings.refuse_for, settings.unknown_refuse_for)
+    )
+
+
 def failed(facts: Facts, state: NetState, now: float, settings: NetRateSettings) -> NetState:
     """The state after a wrong password was verified, known network or not."""
     moment = int(now)
-    failures = tuple(entry for entry in state.failures if entry[0] > now - settings.window and entry[1] != facts.tag)
+    failures = tuple(entry for entry in state.failures if is_recent(entry[0], now, settings.window) and entry[1] != facts.tag)
     failures = (*failures, (moment, facts.tag))[-settings.refuse :]
-    unknown = tuple(entry for entry in state.unknown if entry[0] > now - settings.unknown_window)
+    unknown = tuple(entry for entry in state.unknown if is_recent(entry[0], now, settings.unknown_window))
     if not facts.known_subject:
         unknown = (*(entry for entry in unknown if entry[1] != facts.subject), (moment, facts.subject))[-settings.unknown :]
-    refused_until = state.refused_until
-    if refused_until <= now:  # fixed when set: failures that were under way do not prolong it
+    refused_until = state.refused_until if _is_refused(state, now, settings) else 0
+    if not refused_until:  # fixed when set: failures that were under way do not prolong it
         if len(unknown) >= settings.unknown:
             refused_until = moment + settings.unknown_refuse_for
         elif len(failures) >= settings.refuse:

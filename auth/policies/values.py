@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from ..api import Reason
 
 
+def is_recent(when: float, now: float, seconds: float) -> bool:
+    """Whether something happened less than `seconds` before now. What is further ahead was noted by a clock that was wrong:
+    nobody is kept out until the clock comes there again."""
+    return abs(now - when) < seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One attempt as policies see it: never a login, never a secret."""

@@ -134,6 +134,16 @@ def test_a_step_opens_once_under_racing_threads(accounts: Accounts, tmp_path: Pa
     assert accounts.consume_step(MARIE, 1001)
 
 
+def test_a_step_used_by_a_clock_that_was_ahead_does_not_refuse_all_codes_until_then(accounts: Accounts) -> None:
+    with accounts.transaction():
+        accounts.set_totp(MARIE, b"sealed", [], NOW)
+    year = 31_536_000 // 30
+    assert accounts.consume_step(MARIE, 1000 + year)
+    assert accounts.consume_step(MARIE, 1000)
+    assert not accounts.consume_step(MARIE, 1000)
+    assert not accounts.consume_step(MARIE, 999)
+
+
 def test_usage_is_written_in_one_go(accounts: Accounts) -> None:
     row = add_credential(accounts)
     state = AccountState((b"a" * 8, b"b" * 8), 2, NOW + 60, NOW)

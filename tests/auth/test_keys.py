@@ -40,7 +40,7 @@ def serve(tmp_path: Path, test: Served, **settings: float) -> None:
 
 async def ticket(run: Path, *scopes: Service, account: AccountId = ACCOUNT, expires: int = 2_000) -> bytes:
     private = await asyncio.to_thread(BlockingKeySource(run / "keys-auth.sock").ticket_key)
-    return sign_ticket(Ticket(account, CredentialId("password"), SessionId("s"), frozenset(scopes), expires), private)
+    return sign_ticket(Ticket(account, CredentialId("password"), SessionId("s"), frozenset(scopes), 0, expires), private)
 
 
 def test_a_ticket_opens_its_account_and_delivery_gets_the_rest(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_tickets_are_good_for_their_service_and_time(
 def test_a_ticket_signed_by_someone_else_opens_nothing(tmp_path: Path) -> None:
     async def test(run: Path, server: KeyServer) -> None:
         forged = sign_ticket(
-            Ticket(ACCOUNT, CredentialId("password"), SessionId("s"), frozenset({Service.IMAP}), 9_999), bytes(range(32))
+            Ticket(ACCOUNT, CredentialId("password"), SessionId("s"), frozenset({Service.IMAP}), 0, 9_999), bytes(range(32))
         )
         holder = SocketKeyHolder(run / "keys-imap.sock")
         for wrong in (forged, b"", b"\xff" * 500):
@@ -237,7 +237,7 @@ def test_without_a_daemon_the_same_is_asked_in_process(tmp_path: Path) -> None:
 
     def signed(expires: int) -> bytes:
         scopes = frozenset({Service.IMAP})
-        return sign_ticket(Ticket(ACCOUNT, CredentialId("password"), SessionId("s"), scopes, expires), source.ticket_key())
+        return sign_ticket(Ticket(ACCOUNT, CredentialId("password"), SessionId("s"), scopes, 0, expires), source.ticket_key())
 
     async def test() -> None:
         keys = await holder.unwrap(signed(int(time.time()) + 60))

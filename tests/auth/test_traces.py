@@ -254,6 +254,19 @@ def test_files_turn_by_day_and_by_size_and_old_ones_go(tmp_path: Path) -> None:
     reopened.close()
 
 
+def test_a_clock_that_jumps_ahead_removes_no_traces(tmp_path: Path) -> None:
+    clock = Clock()
+    traces = open_traces(tmp_path, clock, retention_days=10, max_file=1000)
+    for jump in (86_400, 365 * 86_400, -365 * 86_400, 3_600):
+        for _ in range(12):
+            traces.event("auth.ok", acct="marie")
+        traces.sync()
+        clock.advance(jump)
+    traces.event("auth.ok", acct="marie")
+    assert traces.verify() == trace_files.Verified(True, 49)
+    traces.close()
+
+
 def test_removing_the_oldest_file_by_hand_is_not_retention(tmp_path: Path) -> None:
     clock = Clock()
     traces = open_traces(tmp_path, clock)

@@ -20,6 +20,7 @@ def remembered() -> Verified:
     [
         pytest.param(MARIE, Service.IMAP, "192.0.2.0/24", "secret", 1299, True, id="the same"),
         pytest.param(MARIE, Service.IMAP, "192.0.2.0/24", "secret", 1300, False, id="five minutes later"),
+        pytest.param(MARIE, Service.IMAP, "192.0.2.0/24", "secret", 1000 - 86_400, False, id="the clock was set back"),
         pytest.param(PAUL, Service.IMAP, "192.0.2.0/24", "secret", 1000, False, id="another account"),
         pytest.param(MARIE, Service.SMTP, "192.0.2.0/24", "secret", 1000, False, id="another service"),
         pytest.param(MARIE, Service.IMAP, "10.0.0.0/24", "secret", 1000, False, id="another network"),

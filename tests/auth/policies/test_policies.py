@@ -40,6 +40,43 @@ def test_tls(over_tls: bool, loopback: bool, plaintext: bool, passes: bool) -> N
     assert found is None or found.reason is Reason.CLEARTEXT
 
 
+# -- a clock that was ahead, and was set right
+
+YEAR = 31_536_000
+
+
+def test_no_wait_lasts_until_a_wrong_clock_comes_true() -> None:
+    locked = after(5, now=NOW + YEAR)
+    assert account_rate.before(facts(9), locked, NOW + YEAR, AccountRateSettings()) is not None
+    assert account_rate.before(facts(9), locked, NOW, AccountRateSettings()) is None
+    again = after(5, state=locked, now=NOW)
+    refused = account_rate.before(facts(9), again, NOW, AccountRateSettings())
+    assert refused == Refuse("account_rate", Reason.LOCKED, 60)
+    # Set back by a minute, as clocks are: nothing is forgiven by that.
+    assert account_rate.before(facts(9), after(5), NOW - 60, AccountRateSettings()) is not None
+
+
+def test_no_network_is_refused_until_a_wrong_clock_comes_true() -> None:
+    settings, state = NetRateSettings(), NetState()
+    for number in range(settings.refuse):
+        state = net_rate.failed(facts(number), state, NOW + YEAR, settings)
+    assert isinstance(net_rate.before(facts(99), state, NOW + YEAR, settings), Refuse)
+    assert net_rate.before(facts(99), state, NOW, settings) is None
+    for number in range(settings.refuse):
+        state = net_rate.failed(facts(number), state, NOW, settings)
+    assert isinstance(net_rate.before(facts(99), state, NOW, settings), Refuse)
+    assert isinstance(net_rate.before(facts(99), state, NOW - 60, settings), Refuse)
+
+
+def test_no_code_is_refused_until_a_wrong_clock_comes_true() -> None:
+    budget = CodeBudget()
+    wrong: tuple[int, ...] = ()
+    for _ in range(budget.short):
+        wrong = charge(wrong, NOW + YEAR, budget) or ()
+    assert charge(wrong, NOW + YEAR, budget) is None
+    assert charge(wrong, NOW, budget) == (NOW,)
+
+
 # -- account_rate
 
 ACCOUNT = AccountRateSettings()
