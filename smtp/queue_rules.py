@@ -31,17 +31,18 @@ def step(one: Queued, outcome: Outcome, received: int, now: int, schedule: Sched
         case Verdict.FAILED:
             return replace(tried, state=State.FAILED), "failed"
         case Verdict.DEFERRED | Verdict.POSTPONED:
-            return _again(tried, outcome, received, now, schedule)
+            return _again(tried, outcome, received, now, schedule, regular=schedule.is_regular(one.tried_at, now))
 
 
-def _again(one: Queued, outcome: Outcome, received: int, now: int, schedule: Schedule) -> tuple[Queued, str]:
-    if schedule.is_over(received, now):
+def _again(one: Queued, outcome: Outcome, received: int, now: int, schedule: Schedule, *, regular: bool) -> tuple[Queued, str]:
+    if regular and schedule.is_over(received, now):
         # RFC 3463 section 3.5: delivery time expired. What was said last stands beside it.
         return replace(one, state=State.FAILED, verdict=Verdict.FAILED.value, status="5.4.7"), "failed"
     late = not one.warned and schedule.is_late(received, now)
     one = replace(one, verdict=Verdict.DEFERRED.value, warned=one.warned or late)
     if outcome.verdict is Verdict.POSTPONED:
-        at = min(now + max(outcome.after, 1), max(received + schedule.give_up_after, now + 1))
+        end = received + schedule.give_up_after
+        at = min([now + max(outcome.after, 1), *([end] if end > now else [])])
     else:
         at = schedule.next_try(received, one.attempts, now, warned=one.warned)
     return replace(one, next_try=at), "delayed" if late else ""

@@ -4,7 +4,7 @@ Owns the arithmetic of the queue: pure, the time comes in. No jitter: who waits 
 
 After the nth failed try the nth step is waited, the last one again and again: by default 5, 15 and 30 minutes, 1 hour,
 2 hours, then every 4 hours for 5 days. A greylisting host is passed within the first half hour; a host that is down over a
-weekend loses nothing.
+weekend loses nothing. Nor does a clock that jumps ahead: nothing is given up at the first try after a long time.
 """
 
 from dataclasses import dataclass
@@ -40,6 +40,10 @@ class Schedule:
     def is_over(self, received: int, now: int) -> bool:
         """Whether the message is given up."""
         return now >= received + self.give_up_after
+
+    def is_regular(self, tried_at: int, now: int) -> bool:
+        """Whether tries are as regular as ever. Else the clock jumped, or the queue stood still, and age tells nothing."""
+        return abs(now - tried_at) <= max(HOUR, 2 * max(self.steps))
 
     def is_late(self, received: int, now: int) -> bool:
         """Whether the sender is to hear that the message is still waiting."""

@@ -39,9 +39,24 @@ def test_late_is_told_once_and_over_is_over(outcome: Outcome) -> None:
     assert (told, row.warned, row.verdict, row.state) == ("delayed", True, "deferred", State.WAITING)
     row, told = step(row, outcome, 0, 5 * HOUR, Schedule())
     assert told == ""
+    row, told = step(row, outcome, 0, 5 * DAY - 4 * HOUR, Schedule())
     row, told = step(row, outcome, 0, 5 * DAY, Schedule())
     assert (told, row.state, row.status, row.verdict) == ("failed", State.FAILED, "5.4.7", "failed")
     assert row.reply == outcome.text
+
+
+@pytest.mark.parametrize("jump", [365 * DAY, -365 * DAY])
+@pytest.mark.parametrize("outcome", [LATER, postponed("away", 15)])
+def test_nothing_is_given_up_because_the_clock_jumped(outcome: Outcome, jump: int) -> None:
+    """Nor because the queue stood still: age counts when tries are as regular as ever."""
+    begin = 400 * DAY
+    row, _ = step(BOB, outcome, begin, begin + HOUR, Schedule())
+    now = begin + 2 * HOUR + jump
+    row, told = step(row, outcome, begin, now, Schedule())
+    assert (row.state, told in ("", "delayed")) == (State.WAITING, True)
+    assert now < row.next_try <= now + 4 * HOUR
+    if jump > 0:
+        assert step(row, outcome, begin, row.next_try, Schedule())[1] == "failed"
 
 
 def test_a_message_that_waited_for_us_is_tried_before_it_is_given_up() -> None:
