@@ -48,6 +48,9 @@ def tell_news(session: Session, row: Row, *, look: bool = True) -> Steps:
         return b""
     if look:
         view.mailbox.refresh()
+    if view.is_up_to_date():
+        view.settled = view.modseq
+        return b""
     yield from session.tell(may_expunge=not row.uses_sequence, uid=row.answers_uids)
     if session.condstore and (owed := view.still_owed()):
         yield owed

@@ -7,6 +7,7 @@ Never opens a message.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from ..storage.api import Facts, Uid
@@ -18,7 +19,11 @@ T = TypeVar("T")
 
 Rendered = tuple[Uid, bytes, int]
 
-OF_FACTS = frozenset({FetchFact.INTERNALDATE, FetchFact.SIZE, FetchFact.EMAILID, FetchFact.THREADID, FetchFact.SAVEDATE})
+About = Facts | tuple[Uid, int, int]
+"""What the index has of a message: Facts, or how they begin (Mail.sizes)."""
+
+OF_SIZES = frozenset({FetchFact.INTERNALDATE, FetchFact.SIZE})
+OF_FACTS = frozenset({FetchFact.EMAILID, FetchFact.THREADID, FetchFact.SAVEDATE})
 RENDERED = frozenset({FetchFact.ENVELOPE, FetchFact.BODYSTRUCTURE})
 
 
@@ -62,8 +67,8 @@ _FORMATS: Mapping[FetchFact, bytes] = {
 }
 
 _FACT_VALUES: Mapping[FetchFact, Callable[[Any], object]] = {
-    FetchFact.SIZE: lambda fact: fact.size,
-    FetchFact.INTERNALDATE: lambda fact: render_date_time(fact.internal_date),
+    FetchFact.SIZE: itemgetter(1),
+    FetchFact.INTERNALDATE: lambda fact: render_date_time(fact[2]),
     FetchFact.SAVEDATE: lambda fact: render_date_time(fact.save_date),
     FetchFact.EMAILID: lambda fact: fact.email_id.encode("ascii"),
     FetchFact.THREADID: lambda fact: fact.thread_id.encode("ascii"),
@@ -87,7 +92,7 @@ class Rows:
 
     numbers: list[int]
     uids: Sequence[Uid]
-    facts: Sequence[Facts | None]
+    facts: Sequence[About | None]
     rendered: Sequence[Rendered | None]
     masks: Sequence[Any]
     modseqs: Sequence[int | None]

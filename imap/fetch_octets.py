@@ -14,12 +14,13 @@ from .binary import binary_pieces, check_encodings
 from .preview import preview_of
 from .section import Extract, cut_octets, locate, locate_in_message, needs_structure
 from .steps import BrokenAnswer
-from .values import FetchBinary, FetchBinarySize, FetchBody, FetchFact, FetchItem, FetchPreview, SectionText
+from .values import FetchBinary, FetchBinarySize, FetchBody, FetchFact, FetchItem, FetchPreview, Section, SectionText
 from .view import View
 
 _SMALL = 262_144  # octets of a message that is read at once
 _PIECE = 131_072
 _HEADER_PIECE = 32_768
+_WHOLE = Section()
 
 
 def reads_message(item: FetchItem) -> bool:
@@ -43,6 +44,14 @@ def message_items(line: bytes, items: tuple[FetchItem, ...], uid: Uid, reader: M
     size = reader.size
     whole = reader.read() if size <= _SMALL else None
     root: Part | None = None
+    if whole is not None and len(items) == 1 and isinstance(only := items[0], FetchBody) and only.section == _WHOLE:
+        # What clients ask for most, in as few steps as it can be.
+        octets = whole if only.partial is None else cut_octets(whole, only.partial)
+        space = b"" if line.endswith(b"(") else b" "
+        yield b"%b%b%b {%d}\r\n" % (line, space, only.label, len(octets))
+        yield octets
+        yield b")\r\n"
+        return
     if any(map(_needs_tree, items)):
         for root in _structure(view, uid, reader, whole):  # noqa: B007  # its last value is the tree
             yield b""

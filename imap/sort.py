@@ -1,7 +1,7 @@
 """SORT: criteria to an order (RFC 5256 section 3, RFC 5957 for DISPLAYFROM and DISPLAYTO), and what THREAD needs of messages.
 
 Owns what each criterion compares: columns of values, read once for all messages (imap/kept.py keeps them). Asks the store
-once for the facts and once for the header fields that are needed, and never reads a message. May take long for a large
+once for sizes and dates and once for the header fields that are needed, and never reads a message. May take long for a large
 mailbox: runs beside the loop.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol, assert_never
 from ..formats.address import Address, parse_addresses
 from ..formats.dates import parse_date
 from ..formats.headers import decode_words, fields
-from ..storage.api import Facts, Uid
+from ..storage.api import Uid
 from .subject import base_subject, collation
 from .thread import find_message_id, find_references
 from .values import SortKey
@@ -21,9 +21,8 @@ from .values import SortKey
 Header = Mapping[bytes, bytes]
 """Unfolded values by lower-case name."""
 
-_OF_FACTS = frozenset({SortKey.ARRIVAL, SortKey.SIZE, SortKey.DATE})
+_OF_SIZES = frozenset({SortKey.ARRIVAL, SortKey.SIZE, SortKey.DATE})
 _ADDRESSES = frozenset({b"from", b"to", b"cc"})
-_NO_FACTS = Facts(Uid(0), 0, 0, 0, "", "")
 _NO_HEADER: Header = {}
 
 
@@ -54,8 +53,8 @@ _NEEDS: Mapping[Key, tuple[bytes, ...]] = {
 class Sources(Protocol):
     """What sorting asks of the store, of one mailbox; as in storage.api.Mail. Messages that went are left out."""
 
-    def facts(self, uids: Sequence[Uid]) -> Iterable[Facts]:
-        """Facts by ascending UID."""
+    def sizes(self, uids: Sequence[Uid]) -> Iterable[tuple[Uid, int, int]]:
+        """(UID, octets, internal date) by ascending UID."""
         ...
 
     def header_fields(self, uids: Sequence[Uid], names: Sequence[bytes]) -> Iterable[tuple[Uid, bytes]]:
@@ -79,11 +78,11 @@ def read_headers(sources: Sources, uids: Sequence[Uid], names: Sequence[bytes]) 
     return found
 
 
-def sent_date(header: Header, facts: Facts) -> int:
+def sent_date(header: Header, internal_date: int) -> int:
     """Seconds since 1970 of the Date field, else the internal date (RFC 5256 section 2.2)."""
     value = header.get(b"date")
     date = parse_date(value) if value else None
-    return facts.internal_date if date is None else date.seconds
+    return internal_date if date is None else date.seconds
 
 
 def _first_address(header: Header, field: bytes) -> Address | None:
@@ -112,11 +111,13 @@ def read_columns(uids: Sequence[int], keys: Iterable[Key], sources: Sources) -> 
     """(key -> values parallel to ascending UIDs, whether all messages could be read); one that could not has empty values."""
     keys = frozenset(keys)
     wanted = [Uid(uid) for uid in uids]
-    facts: dict[int, Facts] = {}
+    sizes: Sequence[int] = ()
+    dates: Sequence[int] = ()
     complete = True
-    if not _OF_FACTS.isdisjoint(keys):
-        facts = {about.uid: about for about in sources.facts(wanted)}
-        complete = len(facts) == len(wanted)
+    if not _OF_SIZES.isdisjoint(keys):
+        about = {row[0]: row for row in sources.sizes(wanted)}
+        complete = len(about) == len(wanted)
+        sizes, dates = (tuple(about[uid][part] if uid in about else 0 for uid in wanted) for part in (1, 2))
     headers: Sequence[Header] = ()
     if names := sorted({name for key in keys for name in _NEEDS.get(key, ())}):
         found = read_headers(sources, wanted, names)
@@ -128,11 +129,11 @@ def read_columns(uids: Sequence[int], keys: Iterable[Key], sources: Sources) -> 
     for key in keys:
         match key:
             case SortKey.ARRIVAL:
-                columns[key] = [facts.get(uid, _NO_FACTS).internal_date for uid in uids]
+                columns[key] = dates
             case SortKey.SIZE:
-                columns[key] = [facts.get(uid, _NO_FACTS).size for uid in uids]
+                columns[key] = sizes
             case SortKey.DATE:
-                columns[key] = [sent_date(header, facts.get(uid, _NO_FACTS)) for uid, header in zip(uids, headers, strict=True)]
+                columns[key] = [sent_date(header, date) for header, date in zip(headers, dates, strict=True)]
             case SortKey.DISPLAYFROM | SortKey.DISPLAYTO:
                 columns[key] = [_display(header, *_NEEDS[key]) for header in headers]
             case SortKey.FROM | SortKey.TO | SortKey.CC:

@@ -44,7 +44,7 @@ from ..storage.api import MAX_KEYWORDS, SYSTEM_FLAGS, ModSeq, OpenMailbox, Uid
 from .encode import flag_names, render_set
 from .kept import Kept
 
-SLICE = 512
+SLICE = 1024
 """Messages a piece of FLAGS text holds: about 0.15 ms of work (storage-imap.md 4.8)."""
 
 _MAX_TEXTS = 4096
@@ -185,18 +185,22 @@ class View:
         uids = self.uids[begin:end]
         if not self.is_current:
             return self._scattered(uids, uid=uid, modseq=modseq, flags=True)
-        mailbox, texts = self.mailbox, self.texts
-        rows = zip(range(begin + 1, end + 1), uids, mailbox.flags[begin:end], strict=True)
+        mailbox = self.mailbox
+        columns: list[Iterable[object]] = [range(begin + 1, end + 1), map(self.texts.__getitem__, mailbox.flags[begin:end])]
+        line = "* %d FETCH (FLAGS (%s))\r\n"
         if modseq:
-            return "".join(
-                [
-                    f"* {n} FETCH (UID {u} FLAGS ({texts[f]}) MODSEQ ({m}))\r\n"
-                    for (n, u, f), m in zip(rows, mailbox.modseqs[begin:end], strict=True)
-                ]
-            ).encode("latin-1", "replace")
-        if uid:
-            return "".join([f"* {n} FETCH (UID {u} FLAGS ({texts[f]}))\r\n" for n, u, f in rows]).encode("latin-1", "replace")
-        return "".join([f"* {n} FETCH (FLAGS ({texts[f]}))\r\n" for n, u, f in rows]).encode("latin-1", "replace")
+            columns[1:1] = [uids]
+            columns.append(mailbox.modseqs[begin:end])
+            line = "* %d FETCH (UID %d FLAGS (%s) MODSEQ (%d))\r\n"
+        elif uid:
+            columns[1:1] = [uids]
+            line = "* %d FETCH (UID %d FLAGS (%s))\r\n"
+        # One formatting of so many lines takes half of the time of one for each.
+        width, size = len(columns), len(uids)
+        values: list[object] = [None] * (width * size)
+        for place, column in enumerate(columns):
+            values[place::width] = column
+        return (line * size % tuple(values)).encode("latin-1", "replace")
 
     def _scattered(self, uids: Iterable[int], *, uid: bool, modseq: bool, flags: bool) -> bytes:
         lines = []

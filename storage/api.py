@@ -359,6 +359,9 @@ class Mail(Protocol):
     def facts(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[Facts]:
         """Facts by ascending UID, read in batches as the iterator is drawn. [inline]"""
 
+    def sizes(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, int, int]]:
+        """(UID, octets, internal date): how each of facts() begins, in a quarter of the time. [inline]"""
+
     def rendered(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
         """(UID, b"ENVELOPE (...) BODYSTRUCTURE (...)", length of the ENVELOPE part) as rendered at delivery. [inline]"""
 

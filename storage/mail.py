@@ -205,6 +205,10 @@ class FileMail:
         """See Mail."""
         return mail_fetch.facts(self._context, mailbox, uids)
 
+    def sizes(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, int, int]]:
+        """See Mail."""
+        return mail_fetch.sizes(self._context, mailbox, uids)
+
     def rendered(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
         """See Mail."""
         return mail_fetch.rendered(self._context, mailbox, uids)

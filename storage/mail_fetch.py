@@ -47,6 +47,12 @@ def facts(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iter
         yield from map(Facts._make, chosen(rows, batch))
 
 
+def sizes(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, int, int]]:
+    """See Mail.sizes."""
+    for batch in ordered_batches(uids, _FACTS_AT_ONCE):
+        yield from chosen(context.reader.rows(*rows_of(mailbox, batch, "size, idate", "msg")), batch)
+
+
 def rendered(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
     """See Mail.rendered."""
     for batch in ordered_batches(uids, _BLOBS_AT_ONCE):

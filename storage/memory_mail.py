@@ -275,6 +275,11 @@ class MemoryMail:
         for m in self._present(mailbox, uids):
             yield Facts(m.uid, len(m.data), m.internal_date, m.save_date, m.email_id, "T" + m.email_id[1:])
 
+    def sizes(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, int, int]]:
+        """See Mail."""
+        for m in self._present(mailbox, uids):
+            yield m.uid, len(m.data), m.internal_date
+
     def rendered(self, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[tuple[Uid, bytes, int]]:
         """See Mail."""
         for message in self._present(mailbox, uids):

@@ -33,6 +33,10 @@ class MailboxSources:
         """See Mail."""
         return self._mail.facts(self._mailbox, uids)
 
+    def sizes(self, uids: Sequence[Uid]) -> Iterable[tuple[Uid, int, int]]:
+        """See Mail."""
+        return self._mail.sizes(self._mailbox, uids)
+
     def header_fields(self, uids: Sequence[Uid], names: Sequence[bytes]) -> Iterable[tuple[Uid, bytes]]:
         """See Mail."""
         return self._mail.header_fields(self._mailbox, uids, names)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from imap_steps import Client, make_site
-from preau.storage.api import Facts, Uid
+from preau.storage.api import Uid
 from preau.storage.memory_mail import MemoryMail
 
 MESSAGES = (
@@ -74,8 +74,8 @@ def test_messages_that_go_meanwhile_sort_somewhere(monkeypatch: pytest.MonkeyPat
     client = Client()
     client.add(*MESSAGES)
     client.say(b"SELECT INBOX")
-    facts = MemoryMail.facts
-    monkeypatch.setattr(MemoryMail, "facts", lambda self, mailbox, uids: facts(self, mailbox, [Uid(u) for u in uids if u != 2]))
+    sizes = MemoryMail.sizes
+    monkeypatch.setattr(MemoryMail, "sizes", lambda self, mailbox, uids: sizes(self, mailbox, [Uid(u) for u in uids if u != 2]))
     assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 2 4 3 1"]
 
 
@@ -83,9 +83,9 @@ def test_what_could_not_be_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -
     client = Client()
     client.add(*MESSAGES)
     client.say(b"SELECT INBOX")
-    facts = MemoryMail.facts
+    sizes = MemoryMail.sizes
     with monkeypatch.context() as broken:
-        broken.setattr(MemoryMail, "facts", lambda self, mailbox, uids: facts(self, mailbox, [Uid(u) for u in uids if u != 1]))
+        broken.setattr(MemoryMail, "sizes", lambda self, mailbox, uids: sizes(self, mailbox, [Uid(u) for u in uids if u != 1]))
         assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 1 4 2 3"]
     assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 4 2 3 1"]
 
@@ -95,13 +95,13 @@ def test_what_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> Non
     client.add(*MESSAGES)
     client.say(b"SELECT INBOX")
     asked: list[list[Uid]] = []
-    facts = MemoryMail.facts
+    sizes = MemoryMail.sizes
 
-    def watched(self: MemoryMail, mailbox: object, uids: list[Uid]) -> list[Facts]:
+    def watched(self: MemoryMail, mailbox: object, uids: list[Uid]) -> list[tuple[Uid, int, int]]:
         asked.append(list(uids))
-        return list(facts(self, mailbox, uids))  # type: ignore[arg-type]  # handed on as it came
+        return list(sizes(self, mailbox, uids))  # type: ignore[arg-type]  # handed on as it came
 
-    monkeypatch.setattr(MemoryMail, "facts", watched)
+    monkeypatch.setattr(MemoryMail, "sizes", watched)
     other = Client(client.store, client.site)
     other.say(b"SELECT INBOX")
     for _ in range(2):

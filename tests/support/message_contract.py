@@ -164,6 +164,7 @@ class MessageContract(StoreContract):
         second = append(mail, inbox, MIXED, date=2_000_000_000)
         third = append(mail, inbox, MIXED)
         facts: list[Facts] = list(mail.facts(inbox, [third, Uid(77), first, second]))
+        assert list(mail.sizes(inbox, [third, Uid(77), first, second])) == [about[:3] for about in facts]
         assert [fact.uid for fact in facts] == [first, second, third]
         assert [fact.size for fact in facts] == [len(PLAIN), len(MIXED), len(MIXED)]
         assert [fact.internal_date for fact in facts][:2] == [0, 2_000_000_000]
