@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..auth.api import Authenticator, KeyHolder, Recipients, Revocation
+from ..auth.api import Authenticator, KeyHolder, Revocation
 from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener
 from ..daemon.log import logger
@@ -29,6 +29,7 @@ from ..storage.api import AccountId, Draft, MessageWriter, OverQuota, Store
 from . import reply as replies
 from .accounts import HeldAccount, HeldAccounts
 from .commands import Mail, Rcpt
+from .lookups import SECONDS, Lookups
 from .modes import LMTP, SessionLimits
 from .policy import LoopGuard, is_trusted, render_received, render_trace, without_tag
 from .reply import Refused, Reply, reply_for
@@ -37,7 +38,6 @@ from .session import SmtpSession
 log = logger("smtp")
 
 _REMEMBERED = 1_024  # messages to groups that were delivered in part
-_LOOKUPS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class DeliverySettings:
     over_quota_passes: bool = False  # 452 instead of 552 for a full mailbox
     hold_accounts: int = 1_000
     hold_seconds: float = 300.0
-    lookup_seconds: float = 2.0  # how long an answer of `auth` is good for
+    lookup_seconds: float = SECONDS  # how long an answer of `auth` is good for
     threads: int = 8  # for disk work
     limits: SessionLimits = field(default_factory=SessionLimits)
 
@@ -74,7 +74,6 @@ class DeliveryServer:
         """`clock`: seconds since 1970 UTC, for Received lines. The store is not closed here: who opened it does."""
         self.settings = settings or DeliverySettings()
         self.clock = clock
-        self._authenticator = authenticator
         self._workers = ThreadPoolExecutor(self.settings.threads, thread_name_prefix="delivery")
         self.accounts = HeldAccounts(
             store, keys, self._workers, most=self.settings.hold_accounts, seconds=self.settings.hold_seconds
@@ -82,7 +81,7 @@ class DeliveryServer:
         self._caps = ConnectionCaps(self.settings.connections, per_address=self.settings.connections)
         self._sessions: dict[SmtpSession, Slot | None] = {}
         self._servers: list[asyncio.Server] = []
-        self._lookups: OrderedDict[str, tuple[float, Recipients]] = OrderedDict()
+        self.lookups = Lookups(authenticator, self.settings.lookup_seconds)
         self.partly: OrderedDict[bytes, frozenset[AccountId]] = OrderedDict()
         """Digest of a message to a group -> who has it already, while some have not."""
         self._finishing: set[asyncio.Future[Any]] = set()
@@ -147,20 +146,6 @@ class DeliveryServer:
 
     # -- what transactions ask
 
-    async def lookup(self, address: str) -> Recipients:
-        """`Authenticator.lookup`, remembered for a moment when it found someone. Raise AuthUnavailable."""
-        now = asyncio.get_running_loop().time()
-        known = self._lookups.get(address)
-        if known is not None and known[0] > now:
-            return known[1]
-        found = await self._authenticator.lookup(address)
-        if found.local or found.outside:
-            self._lookups[address] = (now + self.settings.lookup_seconds, found)
-            self._lookups.move_to_end(address)
-            if len(self._lookups) > _LOOKUPS:
-                self._lookups.popitem(last=False)
-        return found
-
     def finishing(self, work: "asyncio.Future[Any]") -> None:
         """Let `work` be waited for by drain, whatever becomes of the session that began it."""
         self._finishing.add(work)
@@ -177,7 +162,7 @@ class DeliveryServer:
 
     def _revoked(self, revocation: Revocation) -> None:
         # A credential or a session is nothing to us; an account that was locked or deleted is.
-        self._lookups.clear()
+        self.lookups.clear()
         if revocation.lost:
             self.accounts.drop()
         elif revocation.account is not None and revocation.credential is None and revocation.session is None:
@@ -231,9 +216,9 @@ class Delivery:
             if not settings.domain:
                 return replies.UNKNOWN_RECIPIENT
             address = f"{address}@{settings.domain}"
-        found = await self._server.lookup(address)
+        found = await self._server.lookups.find(address)
         if not found.local and not found.outside and (base := without_tag(path, settings.tag_separator)):
-            found = await self._server.lookup(str(base))
+            found = await self._server.lookups.find(str(base))
         if found.outside:
             log.warning("leads outside", recipient=address)
             return replies.LEADS_OUTSIDE

@@ -18,6 +18,7 @@ from ..daemon.log import logger
 from . import reply as replies
 from .commands import Address, Mail, Rcpt
 from .header_edit import Header, HeaderBuffer, HeaderTooLong
+from .lookups import Lookups
 from .reply import Refused, Reply
 from .service import ServiceSession
 from .spool import Envelope, Spool, SpoolRecipient, SpoolWriter
@@ -54,6 +55,7 @@ class Surroundings:
     settings: IntakeSettings
     spool: Spool
     authenticator: SubmissionAuthenticator
+    lookups: Lookups
     clock: Callable[[], float]
     commit: Callable[..., "asyncio.Future[str]"]
     rooms: Rooms | None = None

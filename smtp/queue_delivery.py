@@ -21,6 +21,7 @@ from .bounce import header_of
 from .client import to_ascii_domain
 from .client_connection import Deadlines, Target
 from .client_session import Receiver, Sending
+from .lookups import SECONDS, Lookups
 from .outcome import Outcome, Verdict, postponed
 from .policy import LoopGuard
 from .queue_store import Queued
@@ -55,6 +56,7 @@ class LocalSettings:
     recipients: int = 100  # of one transaction
     idle_seconds: float = 60.0
     retry_seconds: int = 15
+    lookup_seconds: float = SECONDS  # how long an answer of `auth` is good for
     received: int = 100  # Received lines: more is a loop
     deadlines: Deadlines = field(default_factory=lambda: Deadlines(connect=10.0, greeting=60.0, command=60.0, block=60.0))
 
@@ -74,7 +76,7 @@ class Deliverer:
         """`relay`: for recipients elsewhere."""
         self.settings = settings
         self._spool = spool
-        self._authenticator = authenticator
+        self._found = Lookups(authenticator, settings.lookup_seconds)
         self._relay = relay
         self._slots = asyncio.Semaphore(settings.connections)
         self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
@@ -153,11 +155,11 @@ class Deliverer:
         async with self._lookups:
             try:
                 full = self._full(address)
-                found = await self._authenticator.lookup(full)
+                found = await self._found.find(full)
                 separator = self.settings.tag_separator
                 local, _, domain = full.rpartition("@")
                 if not found.local and not found.outside and separator and separator in local:
-                    found = await self._authenticator.lookup(f"{local.partition(separator)[0]}@{domain}")
+                    found = await self._found.find(f"{local.partition(separator)[0]}@{domain}")
                 return found
             except AuthUnavailable as error:
                 log.warning("recipient not looked up", recipient=address, reason=str(error))

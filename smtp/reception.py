@@ -20,7 +20,7 @@ class Reception(Intake):
     """One transaction on port 25."""
 
     async def _admit(self, path: Address, address: str) -> Reply | None:
-        found = await self.around.authenticator.lookup(address)
+        found = await self.around.lookups.find(address)
         if found.local:
             return await self._local(address, found.local)
         if found.outside:

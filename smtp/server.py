@@ -26,6 +26,7 @@ from . import reply as replies
 from .authentication import Authentication
 from .commands import Mail
 from .intake import Intake, IntakeSettings, Rooms, Surroundings
+from .lookups import Lookups
 from .modes import MX, SUBMISSION, Mode, SessionLimits
 from .policy import is_trusted
 from .reception import Reception
@@ -105,6 +106,8 @@ class SmtpServer:
             if rooms is None and settings.delivery_socket is not None
             else None
         )
+        lookups = Lookups(authenticator)
+        authenticator.on_revoke(lambda revocation: lookups.clear())
         self._around = Surroundings(
             IntakeSettings(
                 hostname=settings.hostname,
@@ -118,6 +121,7 @@ class SmtpServer:
             ),
             spool,
             authenticator,
+            lookups,
             clock,
             self._commit,
             rooms or self._own_rooms,

@@ -37,7 +37,7 @@ class Submission(Intake):
         self._claimed: set[str] = set()
 
     async def _admit(self, path: Address, address: str) -> Reply | None:
-        found = await self.around.authenticator.lookup(address)
+        found = await self.around.lookups.find(address)
         if found.local:
             return await self._local(address, found.local)
         if found.outside or not self._is_ours(path.domain, found.served):
