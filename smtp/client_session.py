@@ -186,8 +186,46 @@ class ClientSession:
             for receiver in receivers:
                 done.outcomes.setdefault(receiver.key, cannot.at(host))
             return
-        if lines:
-            await self._dialog(sending, mail, lines, done)
+        if not lines:
+            return
+        known = self.extensions
+        if self._lmtp and sending.source.size <= _PIECE and "PIPELINING" in known and "CHUNKING" in known:
+            data = sending.source.read(0, sending.source.size)
+            if _is_canonical(data):
+                await self._at_once(data, mail, lines, done)
+                return
+        await self._dialog(sending, mail, lines, done)
+
+    async def _at_once(self, data: bytes, mail: bytes, lines: list[tuple[Receiver, bytes]], done: Transaction) -> None:
+        """A small message over LMTP: commands and content in one block, one round trip for all of it (RFC 3030 section 2).
+
+        Who answers for each recipient does so behind the content, so nothing is gained by waiting for what it refuses before.
+        """
+        connection, deadlines, host = self.connection, self._deadlines, self.target.name
+        done.sent = True
+        connection.write(b"".join((mail, *(line for _, line in lines), b"BDAT %d LAST\r\n" % len(data), data)))
+        reply = await connection.reply(deadlines.command)
+        self._check(reply)
+        refusal = None if reply.positive else from_reply(reply, host)
+        accepted: list[Receiver] = []
+        for receiver, _ in lines:
+            said = await connection.reply(deadlines.command)
+            self._check(said)
+            if refusal is not None:
+                done.outcomes[receiver.key] = refusal
+            elif said.positive:
+                accepted.append(receiver)
+            else:
+                done.outcomes[receiver.key] = self._rcpt_refused(receiver, said, accepted, done)
+        for receiver in accepted:
+            reply = await connection.reply(deadlines.final)
+            done.outcomes[receiver.key] = self._final(reply, receiver) if reply.positive else _data_refused(reply, host)
+        done.sent = False
+        if not accepted:
+            self._check(await connection.reply(deadlines.final))  # BDAT was out of place
+            await self._reset()
+        elif reply.code == 421:
+            connection.abort()
 
     async def _dialog(self, sending: Sending, mail: bytes, lines: list[tuple[Receiver, bytes]], done: Transaction) -> None:
         connection, deadlines, host = self.connection, self._deadlines, self.target.name
@@ -297,6 +335,12 @@ def _data_refused(reply: PeerReply, host: str) -> Outcome:
     if reply.positive:  # 250 instead of 354: the dialog is out of step
         return outcomes.deferred("4.5.0", f"unexpected reply: {reply}", host)
     return from_reply(reply, host)
+
+
+def _is_canonical(data: bytes) -> bool:
+    """Whether all lines end in CR LF, the last one too: then no octet of it needs another form."""
+    ends = data.count(b"\r\n")
+    return data.endswith(b"\r\n") and data.count(b"\n") == ends and data.count(b"\r") == ends
 
 
 def _is_7bit(source: MessageSource) -> bool:

@@ -221,8 +221,9 @@ class Deliverer:
                     said = await session.send(sending, batch)
                 finally:
                     self._pool.give_back(session)
-                if said.cut and used and not fresh and not said.sent:
-                    fresh = True  # it had been idle for too long
+                if said.cut and used and not fresh:
+                    # It had been idle for too long. Who has the message all the same finds the twin.
+                    fresh = True
                     left = [*(each for each in batch if each.key in said.cut), *rest]
                     done.update((key, value) for key, value in said.outcomes.items() if key not in said.cut)
                     continue

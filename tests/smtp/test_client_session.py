@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from lmtp import BOB, CARL, World
+from lmtp import run as run_delivery
+from preau.auth.api import AuthUnavailable
 from preau.smtp.client_connection import ConnectionBroke, Deadlines, HandshakeFailed, Target
 from preau.smtp.client_session import ClientSession, Receiver, Sending, SessionRefused, Transaction, open_session
 from preau.smtp.outcome import Verdict
@@ -325,3 +328,95 @@ def test_a_handshake_that_fails_is_told_from_a_host_that_is_down(tmp_path: Path,
         server.close()
 
     asyncio.run(running())
+
+
+# -- LMTP to our own delivery: one block
+
+
+def run_lmtp(tmp_path: Path, test: Callable[[World, ClientSession], Awaitable[None]]) -> None:
+    async def running(world: World) -> None:
+        target = Target("", name="here", path=str(world.path))
+        session = await open_session(target, "me.example", QUICK, lmtp=True, tls=False)
+        try:
+            await test(world, session)
+        finally:
+            await session.connection.close(QUICK.quit)
+
+    run_delivery(tmp_path, running)
+
+
+def counted(session: ClientSession) -> list[bytes]:
+    """What is written from now on, block by block."""
+    blocks: list[bytes] = []
+    write = session.connection.write
+
+    def writing(data: bytes) -> None:
+        blocks.append(data)
+        write(data)
+
+    session.connection.write = writing  # type: ignore[method-assign]  # for this test
+    return blocks
+
+
+def test_a_small_message_goes_to_delivery_in_one_block(tmp_path: Path) -> None:
+    async def test(world: World, session: ClientSession) -> None:
+        blocks = counted(session)
+        sending = Sending("anne@example.com", Octets(MESSAGE), delivery_id="0123")
+        for _ in range(2):  # the second time it finds its twin
+            done = await session.send(sending, receivers("bob@example.com", "nobody@example.com", "carl@example.com"))
+            assert said(done) == ["delivered 2.0.0", "failed 5.1.1", "delivered 2.0.0"]
+            assert not done.sent
+            assert not done.cut
+        assert [block[:4] for block in blocks] == [b"MAIL"] * 2
+        (message,) = world.messages(BOB)
+        assert message.endswith(MESSAGE)
+        assert session.is_reusable
+
+    run_lmtp(tmp_path, test)
+
+
+def test_nobody_taken_or_the_sender_refused_leaves_the_session_in_step(tmp_path: Path) -> None:
+    async def test(world: World, session: ClientSession) -> None:
+        done = await session.send(Sending("", Octets(MESSAGE)), receivers("x@example.com", "y@example.com"))
+        assert said(done) == ["failed 5.1.1"] * 2
+        done = await session.send(Sending("é@example.com", Octets(MESSAGE), needs_utf8=False), receivers("bob@example.com"))
+        assert [outcome.verdict for outcome in done.outcomes.values()] == [Verdict.FAILED]
+        world.auth.addresses["bob@example.com"] = AuthUnavailable("down")
+        world.server.lookups.clear()
+        done = await session.send(Sending("", Octets(MESSAGE)), receivers("bob@example.com", "carl@example.com"))
+        assert [outcome.verdict for outcome in done.outcomes.values()] == [Verdict.DEFERRED, Verdict.DELIVERED]
+        assert len(world.messages(CARL)) == 1
+        assert session.is_reusable
+
+    run_lmtp(tmp_path, test)
+
+
+@pytest.mark.parametrize("message", [b"A: b\r\n\r\nno line end", b"A: b\n\nx\r\n", b"A: b\r\n\r\n" + b"x" * 70_000 + b"\r\n"])
+def test_other_messages_go_by_data(tmp_path: Path, message: bytes) -> None:
+    async def test(world: World, session: ClientSession) -> None:
+        blocks = counted(session)
+        done = await session.send(Sending("", Octets(message)), receivers("bob@example.com"))
+        assert said(done) == ["delivered 2.0.0"]
+        assert len(blocks) > 1
+        (arrived,) = world.messages(BOB)
+        assert arrived.endswith(b"\r\n")
+        assert b"BDAT" not in b"".join(blocks)
+
+    run_lmtp(tmp_path, test)
+
+
+def test_what_breaks_within_the_block_is_cut_and_may_have_been_taken(tmp_path: Path) -> None:
+    async def test(world: World, session: ClientSession) -> None:
+        async def never(self: object) -> list[object]:
+            session.connection.abort()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("preau.smtp.delivery.Delivery.finish", never)
+            done = await session.send(Sending("", Octets(MESSAGE)), receivers("bob@example.com", "nobody@example.com"))
+        assert done.sent
+        assert done.cut == {0, 1}  # its replies go out together
+        assert said(done) == ["deferred 4.4.2"] * 2
+
+    run_lmtp(tmp_path, test)
