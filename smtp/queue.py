@@ -1,11 +1,10 @@
 """The role `queue`: what was taken is delivered, sent on, or given back with a reason (RFC 5321 sections 4.5.4 and 6.1).
 
-Theory of operation. A message comes from the spool's `incoming` (a datagram says when; every few seconds it is looked for
-anyway), is linked into `active`, noted in queue.db and forgotten in `incoming`, in this order: at every moment one of them
-has it. A loop asks queue.db which messages are due and gives each to a task of its own; the task tries it
-(queue_delivery.py) and writes down what came of each recipient, with the notice to the sender in the same transaction.
-Notices become messages of the spool under ids chosen before, and come in like any other. A message that has nobody waiting
-and nothing to tell leaves queue.db, then the spool.
+Theory of operation. A message comes from the spool's `incoming`: a datagram says which, and every few seconds it is looked for
+anyway. It is noted in queue.db and given to a task of its own at once; the task tries it (queue_delivery.py) and writes down
+what came of each recipient, with the notice to the sender in the same transaction. Most messages are through then, and leave
+queue.db, then the spool. Those that wait go to `active`, and a loop asks queue.db which of them are due. Notices become
+messages of the spool under ids chosen before, and come in like any other.
 
 All steps can be done twice. What a crash cannot be kept from doubling is one thing alone: a host elsewhere that took a
 message whose answer we did not hear (RFC 5321 section 4.5.4.1, RFC 1047).
@@ -43,6 +42,8 @@ from .spool import Envelope, Spool
 log = logger("smtp")
 
 _TAKEN_AT_ONCE = 100
+_HINTS_AT_ONCE = 100
+_LOOK_AFTER_HINT = 0.1  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ class QueueSettings:
     sweep_seconds: float = 3_600.0
     admin_uids: frozenset[int] | None = None  # who may manage the queue besides root; None: our own user
     hint_mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A message that was just taken. `dek` opens its file."""
+
+    envelope: Envelope
+    recipients: list[rows.Queued]
+    dek: bytes
 
 
 class QueueServer:
@@ -80,6 +90,13 @@ class QueueServer:
         self._database_key = database_key
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._hinted_ids: set[str] = set()
+        self._left: set[str] = set()  # of those being tried: out of queue.db
+        self._fresh: set[str] = set()  # noted in queue.db, in `incoming` until the first try is over
+        self._new: dict[str, _New] = {}  # about to be tried for the first time
+        self._ask_due = True  # whether queue.db is to be asked what is due
+        self._full = False  # whether something was due when no more could be tried at once
+        self._next_look: asyncio.TimerHandle | None = None
         self._unreadable: set[str] = set()
         self._woken = asyncio.Event()
         self._look = True
@@ -140,6 +157,9 @@ class QueueServer:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         running = [*self._tasks.values(), *self._teller.tasks]
         if running:
             await asyncio.wait(running, timeout=seconds)
@@ -157,7 +177,7 @@ class QueueServer:
         """Look at the queue now. `forgive`: at hosts that were down as well."""
         if forgive:
             self._deliverer.forgive()
-        self._look = True
+        self._look = self._ask_due = True
         self._woken.set()
 
     def now(self) -> int:
@@ -174,7 +194,7 @@ class QueueServer:
             tasks = [*self._tasks.values(), *self._teller.tasks]
             if tasks:
                 await asyncio.wait(tasks)
-            elif self._turning or self._look or self._woken.is_set() or self.store.due(self.now(), 1):
+            elif self._turning or self._look or self._next_look or self._woken.is_set() or self.store.due(self.now(), 1):
                 await asyncio.sleep(0.002)
             else:
                 return
@@ -197,8 +217,15 @@ class QueueServer:
     def _hinted(self) -> None:
         assert self._hints is not None
         with contextlib.suppress(OSError):
-            for _ in range(100):
-                self._hints.recv(64)
+            for _ in range(_HINTS_AT_ONCE):
+                self._hinted_ids.add(self._hints.recv(64).decode("ascii", "replace"))
+        self._woken.set()
+        if self._next_look is None:
+            # A full socket loses hints: whatever came with these is found a moment later.
+            self._next_look = asyncio.get_running_loop().call_later(_LOOK_AFTER_HINT, self._look_again)
+
+    def _look_again(self) -> None:
+        self._next_look = None
         self._look = True
         self._woken.set()
 
@@ -212,48 +239,64 @@ class QueueServer:
             self._teller.tell(notice)
 
     async def _take_incoming(self) -> None:
-        incoming = await asyncio.to_thread(self._spool.incoming)
-        for begin in range(0, len(incoming), _TAKEN_AT_ONCE):
-            await self._take(incoming[begin : begin + _TAKEN_AT_ONCE])
+        """Take all that lies in `incoming`, of which nobody may have told."""
+        listed = await asyncio.to_thread(self._spool.incoming)
+        found = [each for each in listed if each not in self._fresh]
+        if found:
+            await asyncio.to_thread(self._spool.sync_incoming)
+        for begin in range(0, len(found), _TAKEN_AT_ONCE):
+            await self._take(found[begin : begin + _TAKEN_AT_ONCE])
 
     async def _take(self, identifiers: Sequence[str]) -> None:
+        """Note messages of the spool that are certain to be there, and have them tried."""
         if not identifiers:
             return
         now = self.now()
-        read = await asyncio.to_thread(self._read_envelopes, identifiers)
-        taken = list(read)
-        await asyncio.to_thread(self._spool.activate, taken)
 
-        def note(connection: apsw.Connection) -> list[str]:
-            return [each for each in taken if rows.insert_message(connection, each, read[each], now)]
+        def note(connection: apsw.Connection) -> tuple[dict[str, _New], list[str], list[str]]:
+            new, known, finished = {}, [], []
+            for each in identifiers:
+                if (read := self._read(each)) is None:
+                    continue
+                envelope, dek = read
+                if (recipients := rows.insert_message(connection, each, envelope, now)) is not None:
+                    new[each] = _New(envelope, recipients, dek)
+                elif rows.is_finished(connection, each):
+                    finished.append(each)
+                else:
+                    known.append(each)
+            return new, known, finished
 
-        new = set(await self.store.write(note))
-        await asyncio.to_thread(self._spool.forget_incoming, taken)
-        for identifier in taken:
-            if identifier in new:
-                envelope = read[identifier]
-                log.info(
-                    "queued",
-                    id=identifier,
-                    sender=envelope.reverse_path or "<>",
-                    recipients=len(envelope.recipients),
-                    size=envelope.size,
-                )
-            elif self.store.is_finished(identifier):
-                await asyncio.to_thread(self._spool.remove, identifier)
+        def then(noted: tuple[dict[str, _New], list[str], list[str]]) -> None:
+            _, known, finished = noted
+            self._spool.activate(known)
+            for each in finished:  # brought back by a power cut
+                self._spool.remove(each)
 
-    def _read_envelopes(self, identifiers: Sequence[str]) -> dict[str, Envelope]:
-        read = {}
-        for identifier in identifiers:
-            try:
-                read[identifier] = self._spool.envelope(identifier)
-            except NotFound:
-                continue
-            except Unavailable as error:
-                if identifier not in self._unreadable:
-                    self._unreadable.add(identifier)
-                    log.error("envelope cannot be read; it stays where it is", id=identifier, reason=str(error))
-        return read
+        new, known, _ = await self.store.write(note, then)
+        for identifier, message in new.items():
+            self._fresh.add(identifier)
+            self._new[identifier] = message
+            log.info(
+                "queued",
+                id=identifier,
+                sender=message.envelope.reverse_path or "<>",
+                recipients=len(message.envelope.recipients),
+                size=message.envelope.size,
+            )
+        self._ask_due = self._ask_due or bool(known)
+
+    def _read(self, identifier: str) -> tuple[Envelope, bytes] | None:
+        try:
+            with self._spool.open(identifier) as message:
+                return message.envelope(), message.dek
+        except NotFound:
+            return None
+        except Unavailable as error:
+            if identifier not in self._unreadable:
+                self._unreadable.add(identifier)
+                log.error("envelope cannot be read; it stays where it is", id=identifier, reason=str(error))
+            return None
 
     # -- the loop
 
@@ -265,12 +308,14 @@ class QueueServer:
             self._turning = True
             wait = self.settings.poll_seconds
             try:
+                hinted, self._hinted_ids = self._hinted_ids, set()
+                await self._take([each for each in hinted if each not in self._fresh])
                 if self._look:
                     self._look = False  # first: what comes while we look is looked for again
                     await self._take_incoming()
                 if loop.time() >= swept:
                     swept = loop.time() + self.settings.sweep_seconds
-                    await asyncio.to_thread(self._spool.sweep)
+                    await self._sweep()
                 self._dispatch()
                 next_try = self.store.next_try(self.now())
                 if next_try is not None:
@@ -284,27 +329,55 @@ class QueueServer:
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
             except TimeoutError:
-                self._look = True
+                self._look = self._ask_due = True
+
+    async def _sweep(self) -> None:
+        now = self.now()
+        await asyncio.to_thread(self._spool.sweep)
+        await self.store.write(lambda connection: rows.forget_finished(connection, now))
 
     def _dispatch(self) -> None:
-        room = self.settings.messages - len(self._tasks)
-        if room <= 0 or self._draining:
+        if self._draining:
             return
-        for identifier in self.store.due(self.now(), len(self._tasks) + room):
-            if identifier not in self._tasks and len(self._tasks) < self.settings.messages:
-                task = asyncio.get_running_loop().create_task(self._try(identifier))
-                self._tasks[identifier] = task
-                task.add_done_callback(functools.partial(self._tried, identifier))
+        new, self._new = self._new, {}
+        for identifier, message in new.items():
+            if len(self._tasks) < self.settings.messages:
+                self._begin(identifier, message)
+            else:
+                self._full = True  # queue.db tells them later
+        if not self._ask_due and not (self._full and len(self._tasks) < self.settings.messages):
+            return
+        self._ask_due = self._full = False
+        for identifier in self.store.due(self.now(), self.settings.messages + 1):
+            if identifier in self._tasks:
+                continue
+            if len(self._tasks) >= self.settings.messages:
+                self._full = True
+                break
+            self._begin(identifier, None)
+
+    def _begin(self, identifier: str, message: "_New | None") -> None:
+        task = asyncio.get_running_loop().create_task(self._try(identifier, message))
+        self._tasks[identifier] = task
+        task.add_done_callback(functools.partial(self._tried, identifier))
 
     def _tried(self, identifier: str, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(identifier, None)
+        if identifier in self._left:
+            self._left.discard(identifier)
+        else:
+            self._ask_due = True
         if not task.cancelled() and (error := task.exception()) is not None:
             log.incident("message not tried", error, id=identifier)
         self._woken.set()
 
-    async def _try(self, identifier: str) -> None:
-        envelope = self.store.envelope(identifier)
-        recipients = self.store.waiting(identifier, self.now())
+    async def _try(self, identifier: str, message: "_New | None") -> None:
+        if message is not None:
+            envelope: Envelope | None = message.envelope
+            recipients = message.recipients
+        else:
+            envelope = self.store.envelope(identifier)
+            recipients = self.store.waiting(identifier, self.now())
         if envelope is None or not recipients:
             return
 
@@ -312,7 +385,7 @@ class QueueServer:
             await self._record(identifier, envelope, results, groups)
 
         try:
-            await self._deliverer.attempt(identifier, envelope, recipients, record)
+            await self._deliverer.attempt(identifier, envelope, recipients, record, message.dek if message else None)
         except StoreError as error:
             # Not on disk: the rows are as they were. Not at once again, or a full disk would keep us turning.
             log.error("outcome not noted", id=identifier, reason=str(error))
@@ -342,13 +415,24 @@ class QueueServer:
                 rows.insert_notice(connection, notice)
             return notices, not notices and rows.finish(connection, identifier, now)
 
-        notices, finished = await self.store.write(note)
+        notices, finished = await self.store.write(note, lambda noted: self._recorded(identifier, finished=noted[1]))
         for row, kind, outcome in changed:
             self._log(identifier, envelope, row, kind, outcome)
         for notice in notices:
             self._teller.tell(notice)
+        self._forget_fresh(identifier, finished=finished)
+
+    def _forget_fresh(self, identifier: str, *, finished: bool) -> None:
+        self._fresh.discard(identifier)
+        if finished and identifier in self._tasks:
+            self._left.add(identifier)
+
+    def _recorded(self, identifier: str, *, finished: bool) -> None:
+        """What follows an outcome that is on disk. [thread]"""
         if finished:
-            await asyncio.to_thread(self._spool.remove, identifier)
+            self._spool.remove(identifier)
+        elif identifier in self._fresh:
+            self._spool.activate([identifier])
 
     def _log(self, identifier: str, envelope: Envelope, row: rows.Queued, kind: str, outcome: Outcome) -> None:
         log.info(
@@ -384,11 +468,13 @@ class QueueServer:
             connection.execute(query, (int(State.CANCELLED), identifier))
             return rows.finish(connection, identifier, now)
 
-        if await self.store.write(note):
-            await asyncio.to_thread(self._spool.remove, identifier)
+        finished = await self.store.write(note, lambda finished: self._recorded(identifier, finished=finished))
+        self._forget_fresh(identifier, finished=finished)
         return len(waiting)
 
     async def _finish(self, identifier: str) -> None:
         now = self.now()
-        if await self.store.write(lambda connection: rows.finish(connection, identifier, now)):
-            await asyncio.to_thread(self._spool.remove, identifier)
+        await self.store.write(
+            lambda connection: rows.finish(connection, identifier, now),
+            lambda finished: self._recorded(identifier, finished=finished),
+        )

@@ -97,10 +97,14 @@ class Deliverer:
         envelope: Envelope,
         recipients: Sequence[Queued],
         record: Callable[[Results, Sequence[Members]], Awaitable[None]],
+        dek: bytes | None = None,
     ) -> None:
-        """Try a message for these recipients; `record` is called with each part of the results. Raise what it raises."""
+        """Try a message for these recipients; `record` is called with each part of the results. Raise what it raises.
+
+        `dek`: what opens its file, where that is known.
+        """
         try:
-            source = self._spool.open(identifier)
+            source = self._spool.open(identifier, dek)
         except NotFound:
             log.error("message is gone from the spool", id=identifier)
             await record([(one, outcomes.MESSAGE_LOST) for one in recipients], ())
@@ -118,6 +122,9 @@ class Deliverer:
                 parts.append(self._part(self._to_delivery(identifier, envelope, source, plan.local), plan.local, record))
             if plan.outside:
                 parts.append(self._elsewhere(envelope, source, plan.outside, record))
+            if len(parts) == 1:
+                await parts[0]
+                return
             results = await asyncio.gather(*parts, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -145,7 +152,10 @@ class Deliverer:
 
     async def _plan(self, recipients: Sequence[Queued]) -> _Plan:
         plan = _Plan()
-        found = await asyncio.gather(*(self._lookup(one.address) for one in recipients))
+        if len(recipients) == 1:
+            found: Sequence[Recipients | None] = [await self._lookup(recipients[0].address)]
+        else:
+            found = await asyncio.gather(*(self._lookup(one.address) for one in recipients))
         for one, leads in zip(recipients, found, strict=True):
             self._sort(plan, one, leads)
         return plan

@@ -86,8 +86,11 @@ class Teller:
             connection.execute("DELETE FROM notice WHERE id = ?", (notice.id,))
             return rows.finish(connection, notice.message, now)
 
-        if await self._store.write(note):
-            await asyncio.to_thread(self._spool.remove, notice.message)
+        def then(finished: bool) -> None:
+            if finished:
+                self._spool.remove(notice.message)
+
+        await self._store.write(note, then)
 
     def _write(self, notice: Notice, envelope: Envelope) -> None:
         with contextlib.ExitStack() as opened:

@@ -26,11 +26,16 @@ import apsw
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ..daemon.log import logger
 from ..storage import atomic
 from ..storage.database import DamagedDatabase, Schema, open_database, translated
 from .spool import Envelope, SpoolRecipient
 
+log = logger("smtp")
+
 T = TypeVar("T")
+
+_Write = tuple[Callable[[apsw.Connection], Any], Callable[[Any], object] | None]
 
 _SCHEMA = Schema(
     "queue",
@@ -144,7 +149,7 @@ class QueueStore:
             self._writer.close()
             raise
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="queue-db")
-        self._waiting: list[tuple[Callable[[apsw.Connection], Any], asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[_Write, asyncio.Future[Any]]] = []
         self._running: asyncio.Future[list[tuple[Any, Exception | None]]] | None = None
 
     async def close(self) -> None:
@@ -157,10 +162,14 @@ class QueueStore:
 
     # -- writing
 
-    async def write(self, call: Callable[[apsw.Connection], T]) -> T:
-        """Run `call` in a transaction; when this returns it is on disk. `call` may run twice. Raise Unavailable."""
+    async def write(self, call: Callable[[apsw.Connection], T], then: Callable[[T], object] | None = None) -> T:
+        """Run `call` in a transaction; when this returns it is on disk. `call` may run twice. Raise Unavailable.
+
+        `then` is called with its result behind the commit, in the same thread: what it raises is logged, and is to be done
+        another time.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
+        self._waiting.append(((call, then), future))
         self._next()
         # Shielded: what was handed over is written, whoever still waits for it.
         return await asyncio.shield(future)
@@ -168,7 +177,7 @@ class QueueStore:
     def _next(self) -> None:
         if self._waiting and self._running is None:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, [call for call, _ in batch])
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, [write for write, _ in batch])
             self._running = running
             running.add_done_callback(lambda done: self._written([future for _, future in batch], done))
 
@@ -188,18 +197,29 @@ class QueueStore:
                 future.exception()  # who asked may be gone
         self._next()
 
-    def _run(self, calls: list[Callable[[apsw.Connection], Any]]) -> list[tuple[Any, Exception | None]]:
+    def _run(self, writes: list["_Write"]) -> list[tuple[Any, Exception | None]]:
         try:
-            with translated("queue.db"), self._writer:
-                return [(call(self._writer), None) for call in calls]
+            with translated("queue.db"):
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    results = [call(self._writer) for call, _ in writes]
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
         except Exception as error:
-            if len(calls) == 1:
+            if len(writes) == 1:
                 return [(None, error)]
-        # One that cannot be done must not keep the others out.
-        results: list[tuple[Any, Exception | None]] = []
-        for call in calls:
-            results += self._run([call])
-        return results
+            # One that cannot be done must not keep the others out.
+            return [done for write in writes for done in self._run([write])]
+        for result, (_, then) in zip(results, writes, strict=True):
+            if then is not None:
+                try:
+                    then(result)
+                except Exception as error:
+                    log.warning("left for another time", reason=f"{type(error).__name__}: {error}")
+        return [(result, None) for result in results]
 
     # -- reading
 
@@ -296,16 +316,20 @@ class QueueStore:
 # What is written; each is called inside QueueStore.write
 
 
-def insert_message(connection: apsw.Connection, identifier: str, envelope: Envelope, now: int) -> bool:
-    """Note a message of the spool; False when it is known, or was. Raise nothing of its own."""
-    if connection.execute("SELECT 1 FROM finished WHERE id = ?", (identifier,)).fetchone() is not None:
-        return False
+def insert_message(connection: apsw.Connection, identifier: str, envelope: Envelope, now: int) -> list[Queued] | None:
+    """Note a message of the spool: its recipients; None when it is known, or was. Raise nothing of its own."""
+    if is_finished(connection, identifier):
+        return None
     fields = {name: getattr(envelope, name) for name in Envelope.__slots__ if name != "recipients"}
     connection.execute("INSERT OR IGNORE INTO message VALUES (?, ?, ?, 0)", (identifier, json.dumps(fields), envelope.received))
     if connection.changes() == 0:
-        return False
-    insert_recipients(connection, identifier, envelope.recipients, now, member=False)
-    return True
+        return None
+    return _insert_recipients(connection, identifier, envelope.recipients, set(), now, member=False)
+
+
+def is_finished(connection: apsw.Connection, identifier: str) -> bool:
+    """Whether the message was in the queue and left it."""
+    return connection.execute("SELECT 1 FROM finished WHERE id = ?", (identifier,)).fetchone() is not None
 
 
 def insert_recipients(
@@ -314,14 +338,32 @@ def insert_recipients(
     """Add recipients to a message, those left out that it has had already."""
     query = "SELECT address FROM recipient WHERE message = ?"
     known = {_same(str(row[0])) for row in connection.execute(query, (identifier,))}
+    _insert_recipients(connection, identifier, recipients, known, now, member=member)
+
+
+def _insert_recipients(
+    connection: apsw.Connection,
+    identifier: str,
+    recipients: Sequence[SpoolRecipient],
+    known: set[str],
+    now: int,
+    *,
+    member: bool,
+) -> list[Queued]:
+    added = []
     for each in recipients:
-        if _same(each.address) not in known:
-            known.add(_same(each.address))
-            connection.execute(
-                "INSERT INTO recipient (message, address, notify, orcpt, member, state, attempts, next_try, warned, tried_at,"
-                " verdict, status, reply, host) VALUES (?, ?, ?, ?, ?, 0, 0, ?, 0, 0, '', '', '', '')",
-                (identifier, each.address, ",".join(sorted(each.notify)), each.orcpt, int(member), now),
-            )
+        if (same := _same(each.address)) in known:
+            continue
+        known.add(same)
+        connection.execute(
+            "INSERT INTO recipient (message, address, notify, orcpt, member, state, attempts, next_try, warned, tried_at,"
+            " verdict, status, reply, host) VALUES (?, ?, ?, ?, ?, 0, 0, ?, 0, 0, '', '', '', '')",
+            (identifier, each.address, ",".join(sorted(each.notify)), each.orcpt, int(member), now),
+        )
+        row = connection.last_insert_rowid()
+        address, notify, orcpt = each.address, each.notify, each.orcpt
+        added.append(Queued(row, identifier, address, notify, orcpt, member, State.WAITING, 0, now, False, 0, "", "", "", ""))
+    return added
 
 
 def _same(address: str) -> str:
@@ -357,8 +399,8 @@ def insert_notice(connection: apsw.Connection, notice: Notice) -> None:
     connection.execute("INSERT INTO notice VALUES (?, ?, ?, ?)", (notice.id, notice.message, notice.kind, rows))
 
 
-def finish(connection: apsw.Connection, identifier: str, now: int, *, keep: int = 604_800) -> bool:
-    """Let the message leave if nothing is left to do; whether it did. Its id is remembered for `keep` seconds."""
+def finish(connection: apsw.Connection, identifier: str, now: int) -> bool:
+    """Let the message leave if nothing is left to do; whether it did. Its id is remembered: see forget_finished."""
     query = """
         SELECT 1 FROM recipient WHERE message = ?1 AND state = 0 UNION ALL SELECT 1 FROM notice WHERE message = ?1 LIMIT 1
     """
@@ -367,8 +409,12 @@ def finish(connection: apsw.Connection, identifier: str, now: int, *, keep: int 
     connection.execute("DELETE FROM recipient WHERE message = ?", (identifier,))
     connection.execute("DELETE FROM message WHERE id = ?", (identifier,))
     connection.execute("INSERT OR REPLACE INTO finished VALUES (?, ?)", (identifier, now))
-    connection.execute("DELETE FROM finished WHERE at < ?", (now - keep,))
     return True
+
+
+def forget_finished(connection: apsw.Connection, now: int, *, keep: int = 604_800) -> None:
+    """Forget ids of messages that left more than `keep` seconds ago: no power cut brings their files back any more."""
+    connection.execute("DELETE FROM finished WHERE at < ?", (now - keep,))
 
 
 _FIELDS = tuple(Queued.__slots__)  # in the order of the table's columns

@@ -1,13 +1,12 @@
 """The spool: messages that were answered with 250 and belong to nobody's mailbox yet (RFC 5321 section 4.2.5).
 
-Theory of operation. A message is two files, sealed with the queue's key: `<id>.msg`, its octets, and `<id>.env`, its
-envelope. They are written under `tmp`, flushed, and renamed into `incoming`, the envelope last; then the directory is
-flushed. From there on the message survives a power cut, and 250 may be said. A message is there when its envelope is: a
-`.msg` alone is what a crash left, and nobody was told that it was taken.
+Theory of operation. A message is one file, `<id>.msg`, sealed with the queue's key: its octets, behind them its envelope (JSON)
+and the envelope's length (4 octets, big-endian). It is written under `tmp`, flushed, and renamed into `incoming`; then the
+directory is flushed. From there on the message survives a power cut, and 250 may be said.
 
-The queue gives both files a second name in `active` (activate), notes the message in its database and then removes the
-first names (forget_incoming). Once every recipient is settled it removes the rest, the envelope first (remove). The
-envelope stays with the message for as long as there is something to do: a lost queue.db is made again from `active`.
+It stays there while the queue tries it for the first time, which is all that most messages need. What has to wait gets its name
+in `active` instead (activate), where nobody but the queue reaches it. Once every recipient is settled it is removed. The
+envelope stays with the message for as long as there is something to do: a lost queue.db is made again from both folders.
 
 Whoever receives mail holds only the public half of the key: it cannot read what it has written. Owns names, order and
 format of the files. Never decides what becomes of a message: that is the queue's.
@@ -18,23 +17,23 @@ import json
 import os
 import secrets
 import socket
+import struct
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from ..storage import atomic
 from ..storage.api import NotFound, Unavailable
-from ..storage.seal import SealKind, SealReader, SealWriter, open_bytes, open_sealed, seal_bytes
+from ..storage.seal import InvalidSeal, SealKind, SealReader, SealWriter, open_sealed
 
-BODY, ENVELOPE = ".msg", ".env"
+SUFFIX = ".msg"
 MAX_ENVELOPE = 16_777_216
-"""Octets of an envelope file: some ten thousand recipients with all their parameters."""
+"""Octets of an envelope: some ten thousand recipients with all their parameters."""
 
-T = TypeVar("T")
-
-_VERSION = 1
+_VERSION = 2
+_LENGTH = struct.Struct(">I")
 _ID_LENGTH = 18
 
 
@@ -82,28 +81,24 @@ class MessageSource(Protocol):
 class SpoolWriter:
     """A message on its way in: sealed as it is written, gone if never committed. One thread at a time."""
 
-    __slots__ = ("_done", "_file", "_seal", "_spool", "id")
+    __slots__ = ("_done", "_file", "_seal", "_spool", "id", "size")
 
     def __init__(self, spool: "Spool", identifier: str) -> None:
         """Made by Spool.new alone."""
         self.id = identifier
+        self.size = 0  # octets written so far
         self._spool = spool
         self._done = False
-        self._file = atomic.NewFile(spool.path("tmp", identifier, BODY))
-        try:
-            self._seal = SealWriter(self._file, spool.public_key, None, SealKind.SPOOL)
-        except BaseException:
-            self._file.abort()
-            raise
-
-    @property
-    def size(self) -> int:
-        """Octets written so far."""
-        return self._seal.size
+        self._file = atomic.NewFile(identifier + SUFFIX, directory=spool.folder("tmp"))
+        self._seal = SealWriter(self._file, spool.public_key, None, SealKind.SPOOL)
 
     def write(self, data: bytes) -> None:
         """Add octets. Raise Unavailable. [inline up to 256 KiB]"""
-        self._seal.write(data)
+        try:
+            self._seal.write(data)
+        except (FileNotFoundError, FileExistsError) as error:
+            raise Unavailable("the spool's tmp has gone, or holds a message of that name") from error
+        self.size += len(data)
 
     def commit(self, envelope: Envelope) -> str:
         """Make the message durable and tell the queue; its id. Raise Unavailable: then it is not there. [thread]"""
@@ -111,23 +106,26 @@ class SpoolWriter:
             raise ValueError("committed or aborted before")
         self._done = True
         spool = self._spool
-        note = atomic.NewFile(spool.path("tmp", self.id, ENVELOPE))
+        name = self.id + SUFFIX
         try:
+            note = render_envelope(self.id, envelope, self.size)
+            self._seal.write(note + _LENGTH.pack(len(note)))
             self._seal.finish()
             self._file.sync()
-            note.write(render_envelope(self.id, replace(envelope, size=self.size), spool.public_key))
-            note.sync()
-            # Both names lie in one directory: a single flush makes them durable.
-            self._file.publish(spool.path("incoming", self.id, BODY), fsync_dir=False)
-            note.publish(spool.path("incoming", self.id, ENVELOPE), fsync_dir=False)
-            atomic.fsync_dir(spool.root / "incoming")
+            incoming = spool.folder("incoming")
+            self._file.publish_in(incoming, name)
+        except (FileNotFoundError, FileExistsError) as error:
+            self._file.abort()
+            raise Unavailable("a folder of the spool has gone, or tmp holds a message of that name") from error
         except BaseException:
             self._file.abort()
-            note.abort()
-            # What has its name already must not be delivered after the sender was told that it was not taken.
-            for suffix in (ENVELOPE, BODY):
-                with contextlib.suppress(Unavailable):
-                    atomic.unlink(spool.path("incoming", self.id, suffix))
+            raise
+        try:
+            incoming.sync()
+        except BaseException:
+            # It must not be delivered after the sender was told that it was not taken.
+            with contextlib.suppress(Unavailable):
+                incoming.unlink(name)
             raise
         spool.hint(self.id)
         return self.id
@@ -137,6 +135,48 @@ class SpoolWriter:
         if not self._done:
             self._done = True
             self._file.abort()
+
+
+class SpoolMessage:
+    """A message of the spool, open for reading (a MessageSource). Owns the file; one thread at a time."""
+
+    __slots__ = ("_id", "_length", "_reader", "size")
+
+    def __init__(self, identifier: str, reader: SealReader) -> None:
+        """Made by Spool.open alone. Raise Unavailable for a file that is no message."""
+        self._id = identifier
+        self._reader = reader
+        end = reader.size - _LENGTH.size
+        if end < 0:
+            raise Unavailable("not a message of the spool")
+        (self._length,) = _LENGTH.unpack(reader.read(end))
+        self.size = end - self._length
+        if self.size < 0 or self._length > MAX_ENVELOPE:
+            raise Unavailable("not a message of the spool")
+
+    @property
+    def dek(self) -> bytes:
+        """What opens the file again, more cheaply than the queue's key."""
+        return self._reader.dek
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """See MessageSource."""
+        end = self.size if length is None else min(self.size, offset + length)
+        return self._reader.read(offset, end - offset) if offset < end else b""
+
+    def envelope(self) -> Envelope:
+        """Its envelope. Raise Unavailable (another message's, or none)."""
+        return parse_envelope(self._id, self._reader.read(self.size, self._length))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> "SpoolMessage":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class Spool:
@@ -161,6 +201,7 @@ class Spool:
         self._hint_path = hint_path
         self._clock = clock
         self._hints: socket.socket | None = None
+        self._folders: dict[str, atomic.Directory] = {}
         atomic.make_directory(root)
         for name in ("tmp", "incoming", "active"):
             atomic.make_directory(root / name)
@@ -170,10 +211,8 @@ class Spool:
     def new(self, identifier: str = "") -> SpoolWriter:
         """Begin a message; `identifier`: one that must come out the same when it is tried again. Raise Unavailable. [inline]"""
         if identifier:
-            for suffix in (BODY, ENVELOPE):
-                atomic.unlink(self.path("tmp", identifier, suffix))
-            return SpoolWriter(self, identifier)
-        return SpoolWriter(self, self.new_id())
+            self.folder("tmp").unlink(_file(identifier))
+        return SpoolWriter(self, identifier or self.new_id())
 
     def free(self) -> int:
         """Octets that may still be written on its disk. [inline]"""
@@ -207,102 +246,112 @@ class Spool:
     # -- the queue
 
     def incoming(self) -> list[str]:
-        """Ids of messages not taken yet, oldest first. Raise Unavailable. [thread]"""
+        """Ids of messages not tried yet, or being tried for the first time, oldest first. Raise Unavailable. [thread]"""
         return self._list("incoming")
 
     def active(self) -> list[str]:
-        """Ids of messages taken and not removed, oldest first. Raise Unavailable. [thread]"""
+        """Ids of messages that wait for another try, oldest first. Raise Unavailable. [thread]"""
         return self._list("active")
+
+    def sync_incoming(self) -> None:
+        """Make certain what incoming() lists: its writer may not have come so far. Raise Unavailable. [thread]"""
+        self.folder("incoming").sync()
 
     def envelope(self, identifier: str) -> Envelope:
         """The envelope of a message. Raise NotFound, Unavailable (damaged, or not for this key). [thread]"""
-        data = self._find(identifier, ENVELOPE, lambda path: atomic.read_file(path, limit=MAX_ENVELOPE))
-        plain, _ = open_bytes(data, account=None, kind=SealKind.SPOOL, secret_key=self._secret_key)
-        return parse_envelope(identifier, plain)
+        with self.open(identifier) as message:
+            return message.envelope()
 
-    def open(self, identifier: str) -> SealReader:
-        """The octets of a message; close the reader. Raise NotFound, Unavailable. [inline]"""
-        descriptor = self._find(identifier, BODY, atomic.open_for_reading)
-        return open_sealed(descriptor, account=None, kind=SealKind.SPOOL, secret_key=self._secret_key)
+    def open(self, identifier: str, dek: bytes | None = None) -> SpoolMessage:
+        """A message; close it. `dek`: of an earlier opening. Raise NotFound, Unavailable. [inline]"""
+        if dek is not None:
+            with contextlib.suppress(InvalidSeal):  # a report that was written again has another
+                return self._open(identifier, dek)
+        return self._open(identifier, None)
 
-    def activate(self, identifiers: Sequence[str]) -> None:
-        """Give messages of `incoming` a second name in `active`, durably; done twice is done. Raise Unavailable. [thread]
-
-        A second name and not another one: whatever moment the power fails in, one of both directories has been flushed
-        with the message in it.
-        """
-        for identifier in identifiers:
-            for suffix in (BODY, ENVELOPE):
-                with contextlib.suppress(FileExistsError, FileNotFoundError):
-                    atomic.link(self.path("incoming", identifier, suffix), self.path("active", identifier, suffix))
-        atomic.fsync_dir(self.root / "active")
-
-    def forget_incoming(self, identifiers: Sequence[str]) -> None:
-        """Remove the first names of messages that the queue has noted. Raise Unavailable. [thread]
-
-        Not flushed: what a power cut puts back is found to be known.
-        """
-        for identifier in identifiers:
-            for suffix in (ENVELOPE, BODY):
-                atomic.unlink(self.path("incoming", identifier, suffix))
-
-    def remove(self, identifier: str) -> None:
-        """Remove a message, wherever it lies; not there is done. Raise Unavailable. [thread]"""
-        for suffix in (ENVELOPE, BODY):
-            for folder in ("active", "incoming"):
-                atomic.unlink(self.path(folder, identifier, suffix))
-
-    def sweep(self, older: float = 86_400.0) -> int:
-        """Remove what crashes left: drafts and messages without an envelope, untouched for `older` seconds. [thread]"""
-        count = 0
-        for folder in ("tmp", "incoming", "active"):
-            names = self._names(folder)
-            for name in names:
-                path = self.root / folder / name
-                if folder != "tmp" and not (path.suffix == BODY and path.with_suffix(ENVELOPE).name not in names):
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    if path.lstat().st_mtime < self._clock() - older and atomic.unlink(path):
-                        count += 1
-        return count
-
-    def path(self, folder: str, identifier: str, suffix: str) -> Path:
-        """Where a file lies. Raise NotFound for what is no id."""
-        if len(identifier) != _ID_LENGTH or not identifier.isalnum() or not identifier.isascii():
-            raise NotFound("not a queue id")
-        return self.root / folder / (identifier + suffix)
-
-    def _find(self, identifier: str, suffix: str, call: Callable[[Path], T]) -> T:
-        for folder in ("incoming", "active"):
+    def _open(self, identifier: str, dek: bytes | None) -> SpoolMessage:
+        name = _file(identifier)
+        for folder in ("incoming", "active"):  # it goes from one to the other, not back
             with contextlib.suppress(FileNotFoundError):
-                return call(self.path(folder, identifier, suffix))
+                descriptor = self.folder(folder).open_regular(name)
+                reader = open_sealed(descriptor, account=None, kind=SealKind.SPOOL, secret_key=self._secret_key, dek=dek)
+                try:
+                    return SpoolMessage(identifier, reader)
+                except BaseException:
+                    reader.close()
+                    raise
         raise NotFound("no such message in the queue")
 
-    def _list(self, folder: str) -> list[str]:
-        names = self._names(folder)
-        return sorted(
-            name[:_ID_LENGTH]
-            for name in names
-            if len(name) == _ID_LENGTH + len(ENVELOPE) and name.endswith(ENVELOPE) and name[:_ID_LENGTH] + BODY in names
-        )
+    def activate(self, identifiers: Iterable[str]) -> None:
+        """Give messages of `incoming` their name in `active`; done twice is done. Raise Unavailable. [thread]
 
-    def _names(self, folder: str) -> set[str]:
+        Not flushed: whatever moment the power fails in, one of both folders names it, and the queue looks into both.
+        """
+        incoming, active = self.folder("incoming"), self.folder("active")
+        for identifier in identifiers:
+            name = _file(identifier)
+            with contextlib.suppress(FileNotFoundError):
+                incoming.rename(name, active, name)
+
+    def remove(self, identifier: str) -> None:
+        """Remove a message, wherever it lies; not there is done. Raise Unavailable. [thread]
+
+        Not flushed: what a power cut puts back is known to be finished.
+        """
+        name = _file(identifier)
+        for folder in ("incoming", "active"):
+            self.folder(folder).unlink(name)
+
+    def sweep(self, older: float = 86_400.0) -> int:
+        """Remove what crashes left: drafts untouched for `older` seconds. [thread]"""
+        count = 0
+        for name in self._names("tmp"):
+            path = self.root / "tmp" / name
+            with contextlib.suppress(FileNotFoundError):
+                if path.lstat().st_mtime < self._clock() - older and atomic.unlink(path):
+                    count += 1
+        return count
+
+    def path(self, folder: str, identifier: str) -> Path:
+        """Where a file lies. Raise NotFound for what is no id."""
+        return self.root / folder / _file(identifier)
+
+    def folder(self, name: str) -> atomic.Directory:
+        """A folder of the spool, open. Raise FileNotFoundError, Unavailable."""
+        held = self._folders.get(name)
+        if held is None or not held.is_current():
+            held = self._folders[name] = atomic.Directory(self.root / name)
+        return held
+
+    def _list(self, folder: str) -> list[str]:
+        length = _ID_LENGTH + len(SUFFIX)
+        return sorted(name[:_ID_LENGTH] for name in self._names(folder) if len(name) == length and name.endswith(SUFFIX))
+
+    def _names(self, folder: str) -> list[str]:
         try:
-            return set(os.listdir(self.root / folder))
+            return os.listdir(self.root / folder)
         except OSError as error:
             raise atomic.unavailable(error, self.root / folder) from error
 
 
-def render_envelope(identifier: str, envelope: Envelope, public_key: bytes) -> bytes:
-    """An envelope file: JSON that names its message, sealed."""
-    fields = asdict(envelope)
+def _file(identifier: str) -> str:
+    """The name of a message's file. Raise NotFound for what is no id."""
+    if len(identifier) != _ID_LENGTH or not identifier.isalnum() or not identifier.isascii():
+        raise NotFound("not a queue id")
+    return identifier + SUFFIX
+
+
+def render_envelope(identifier: str, envelope: Envelope, size: int) -> bytes:
+    """An envelope as JSON that names its message, which has `size` octets."""
+    fields: dict[str, Any] = {"version": _VERSION, "id": identifier}
+    fields |= {name: getattr(envelope, name) for name in Envelope.__slots__}
+    fields["size"] = size
     fields["recipients"] = [[each.address, sorted(each.notify), each.orcpt] for each in envelope.recipients]
-    text = json.dumps({"version": _VERSION, "id": identifier, **fields}, separators=(",", ":"), ensure_ascii=False)
-    return seal_bytes(text.encode("utf-8", "surrogatepass"), public_key, None, SealKind.SPOOL)[0]
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def parse_envelope(identifier: str, plain: bytes) -> Envelope:
-    """The envelope of this message in its opened file. Raise Unavailable for another's, or what is none."""
+    """The envelope of this message from its JSON. Raise Unavailable for another's, or what is none."""
     try:
         fields: dict[str, Any] = json.loads(plain)
         if fields.pop("version") != _VERSION or fields.pop("id") != identifier:

@@ -121,6 +121,15 @@ class Directory:
         # O_NONBLOCK: opening a FIFO that someone put there must not wait for its writer.
         return system.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._descriptor)
 
+    def open_regular(self, name: str) -> int:
+        """A descriptor of a regular file in it, links refused. Raise FileNotFoundError, Unavailable. Whoever asks closes it."""
+        with _Translated(name):
+            descriptor = self.open_for_reading(name)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            system.close(descriptor)
+            raise Unavailable(f"not a regular file ({name})")
+        return descriptor
+
     def link(self, name: str, target: "Directory", new_name: str) -> None:
         """A second name for a file. Raise FileNotFoundError, FileExistsError, Unavailable."""
         with _Translated(new_name):
@@ -346,12 +355,7 @@ def create_empty(path: Path, *, mode: int = FILE_MODE) -> bool:
 
 def open_for_reading(path: Path) -> int:
     """A descriptor of a regular file, links refused. Raise FileNotFoundError, Unavailable. Whoever asks closes it."""
-    with _Translated(path):
-        descriptor = Directory(path.parent).open_for_reading(path.name)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        system.close(descriptor)
-        raise Unavailable(f"not a regular file ({path.name})")
-    return descriptor
+    return Directory(path.parent).open_regular(path.name)
 
 
 def read_file(path: Path, *, limit: int) -> bytes:

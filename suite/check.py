@@ -211,7 +211,7 @@ def _queue(layout: Layout, *, running: bool) -> Iterator[Finding]:
             )
             yield Finding(Level.NOTE if held else Level.OK, "queue", text)
             return
-        left = len(list((layout.queue / "incoming").glob("*.env")))
+        left = len(list((layout.queue / "incoming").glob("*.msg")))
     except (Refused, RpcRefused, RpcUnavailable, OSError) as error:
         yield Finding(Level.PROBLEM, "queue", str(error))
         return

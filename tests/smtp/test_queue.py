@@ -300,7 +300,7 @@ def test_delivery_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
 
 
 def crash_points() -> list[Any]:
-    return [pytest.param(name, id=name) for name in ("activate", "write", "forget_incoming", "remove", "deliver")]
+    return [pytest.param(name, id=name) for name in ("write", "remove", "deliver")]
 
 
 @pytest.mark.parametrize("files", [False, True], ids=["in memory", "in files"])
@@ -327,7 +327,7 @@ def test_stopped_anywhere_a_message_is_delivered_once(
 
         loop = asyncio.get_running_loop()
         first, _, its_spool = make_queue(tmp_path, world.local, world.dns, world.clock, 1, poll_seconds=0.05)
-        if point in ("activate", "forget_incoming", "remove"):
+        if point == "remove":
             monkeypatch.setattr(its_spool, point, stopping(getattr(its_spool, point)))
         world.put("bob@example.com")
         await first.start([])
@@ -335,13 +335,13 @@ def test_stopped_anywhere_a_message_is_delivered_once(
             write = first.store.write
             count = 0
 
-            async def write_and_stop(call: Any) -> Any:
+            async def write_and_stop(call: Any, then: Any = None) -> Any:
                 nonlocal count
                 count += 1
                 if point == "deliver" and count == 2:
                     stopped.set()  # delivered, and that is not noted
                     raise Unavailable("power cut")
-                result = await write(call)
+                result = await write(call, then)
                 if point == "write" and count == 1:
                     stopped.set()
                     raise Unavailable("power cut")
@@ -416,12 +416,12 @@ def test_a_report_is_written_once_however_often_the_power_fails(tmp_path: Path, 
         failures = 0
         write = world.queue.store.write
 
-        async def failing(call: Any) -> Any:
+        async def failing(call: Any, then: Any = None) -> Any:
             nonlocal failures
             if "note" in call.__qualname__ and "_tell" in call.__qualname__ and failures < 3:
                 failures += 1
                 raise Unavailable("power cut")
-            return await write(call)
+            return await write(call, then)
 
         monkeypatch.setattr(world.queue.store, "write", failing)
         await world.send("nobody@example.com")
@@ -464,7 +464,7 @@ def test_a_message_that_vanished_from_the_spool_is_told(tmp_path: Path) -> None:
 
     async def test(world: QueueWorld) -> None:
         identifier = await world.send(AT_PEER)
-        world.spool.path("active", identifier, ".msg").unlink()
+        world.spool.path("active", identifier).unlink()
         await world.settle(300)
         (report,) = world.inbox(ANNE)
         assert fields(report, "Status") == ["5.3.0"]
@@ -477,7 +477,7 @@ def test_a_message_that_vanished_from_the_spool_is_told(tmp_path: Path) -> None:
 def test_an_envelope_that_cannot_be_read_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def test(world: QueueWorld) -> None:
         identifier = world.put("bob@example.com")
-        world.spool.path("incoming", identifier, ".env").write_bytes(b"damaged")
+        world.spool.path("incoming", identifier).write_bytes(b"damaged")
         await world.settle()
         await world.settle()
         await world.send("bob@example.com")
@@ -497,7 +497,8 @@ def test_drain_lets_go_of_a_peer_that_hangs(tmp_path: Path) -> None:
         await until(lambda: "DATA" in peer.verbs)
         await world.queue.drain(0.05)
         await world.queue.start([])
-        identifier = world.spool.active()[0]
+        await until(world.spool.active)
+        (identifier,) = world.spool.active()  # the first try never ended: it waits with the others
         assert world.queue.store.recipients(identifier)[0].state is State.WAITING
         await world.queue.drain(0.0)
         peer.script = {"FINAL": [DROP, "250 2.0.0 ok"]}

@@ -80,7 +80,9 @@ def test_a_message_comes_waits_and_leaves(tmp_path: Path) -> None:
         assert store.is_finished(ONE)
         assert store.envelope(ONE) is None
         assert not await store.write(lambda connection: rows.insert_message(connection, ONE, ENVELOPE, 700))
-        assert await store.write(lambda connection: rows.finish(connection, TWO, 600 + 604_801))
+        await store.write(lambda connection: rows.forget_finished(connection, 600 + 604_800))
+        assert store.is_finished(ONE)
+        await store.write(lambda connection: rows.forget_finished(connection, 600 + 604_801))
         assert not store.is_finished(ONE)  # remembered for a week
 
     run(tmp_path, test)
@@ -163,3 +165,26 @@ def test_what_is_written_survives_who_waits_for_it(tmp_path: Path) -> None:
         assert store.is_known(ONE)
 
     run(tmp_path, test)
+
+
+def test_what_follows_a_commit_is_done_behind_it_and_fails_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(store: QueueStore) -> None:
+        seen: list[bool] = []
+
+        def then(recipients: object) -> None:
+            seen.append(store.is_known(ONE))
+            raise Unavailable("a file that cannot be removed")
+
+        found = await store.write(lambda connection: rows.insert_message(connection, ONE, ENVELOPE, 100), then)
+        assert seen == [True]
+        assert found == store.recipients(ONE)  # what was put in is what is read
+
+        def failing(connection: Any) -> None:
+            raise Unavailable("no")
+
+        with pytest.raises(Unavailable, match="no"):
+            await store.write(failing, then)
+        assert seen == [True]
+
+    run(tmp_path, test)
+    assert "left for another time" in caplog.text

@@ -48,7 +48,7 @@ class _Around:
 async def main(folder: Path, fatal: int) -> None:
     """Work until nothing is left."""
     queue, _, spool = make_queue(folder, cast(World, _Around(folder)), FakeDns(), Clock(), 1)
-    for name in ("activate", "forget_incoming", "remove"):
+    for name in ("activate", "remove"):
         setattr(spool, name, counted(getattr(spool, name), fatal))
     await queue.start([])
     queue.store._run = counted(queue.store._run, fatal)  # type: ignore[method-assign]  # a transaction
