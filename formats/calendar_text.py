@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from .calendar_times import Times, moment_of, spans_without_start, times_of, zone_of
 from .calendar_values import DAY, parse_duration, parse_moment, render_date, render_utc, utc_of, wall_of
-from .content_lines import Component, Line, fold, render, split_list
+from .content_lines import Component, Line, fold, render, render_line, split_list
 from .icalendar import CalendarObject
 from .recurrence import DEFAULT_LIMITS, Instance, RecurrenceLimits, instances
 from .timezones import Zones
 
 _RULES = frozenset({"RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID"})
-_TIMES = frozenset({"DTSTART", "DTEND", "DUE", "DURATION"})
 
 
 def expand(
@@ -26,7 +25,9 @@ def expand(
     Floating times are told in `default_zone`. Instances of a series all have a RECURRENCE-ID, the first too.
     """
     zones = Zones(obj.zones, default_zone)
-    forms: dict[int, _Form] = {}
+    kept = obj.kept.get("forms")
+    forms: dict[int, _Form] = kept[1] if kept is not None and kept[0] is default_zone else {}
+    obj.kept["forms"] = (default_zone, forms)
     pieces = ["BEGIN:VCALENDAR\r\n", *(_text(line) for line in obj.calendar.lines)]
     for instance in instances(obj, start, end, default_zone=default_zone, limits=limits):
         form = forms.get(id(instance.component))
@@ -103,8 +104,8 @@ def _form(component: Component, zones: Zones) -> _Form:
 
 
 def _text(line: Line) -> str:
-    text = line.raw or render(Component("X", [line]))[len("BEGIN:X\r\n") : -len("END:X\r\n")]
-    return fold(text.replace("\r\n ", "").removesuffix("\r\n"))
+    raw = line.raw or render_line(line)
+    return f"{raw}\r\n" if len(raw) <= 75 and raw.isascii() else fold(raw)
 
 
 def _inner(component: Component, zones: Zones) -> Component:

@@ -9,6 +9,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 DAY = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
@@ -17,6 +18,7 @@ BEGINNING = (date.min.toordinal() - EPOCH) * DAY
 END = (date.max.toordinal() - EPOCH + 1) * DAY
 # A duration longer than all of time is as long as all of time.
 _LONGEST = END - BEGINNING
+_REMEMBERED = 8_192  # moments
 
 _DATE_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:T([0-9]{2})([0-9]{2})([0-9]{2})?(Z)?)?", re.ASCII)
 _DURATION = re.compile(
@@ -101,19 +103,34 @@ def utc_of(wall: int, zone: tzinfo) -> int:
     """
     if zone is UTC:
         return wall
+    # What is the same zone for all objects is asked the same again and again: lessons begin when lessons begin.
+    return _remembered_utc_of(wall, zone) if type(zone) is ZoneInfo else _utc_of(wall, zone)
+
+
+def _utc_of(wall: int, zone: tzinfo) -> int:
     inside = BEGINNING if wall < BEGINNING else END - 1 if wall >= END else wall
     offset = zone.utcoffset(datetime(1970, 1, 1, tzinfo=zone) + timedelta(seconds=inside))
     return wall if offset is None else wall - offset.days * DAY - offset.seconds
+
+
+_remembered_utc_of = lru_cache(maxsize=_REMEMBERED)(_utc_of)
 
 
 def wall_of(utc: int, zone: tzinfo) -> int:
     """Seconds on the wall of this zone at this moment."""
     if zone is UTC:
         return utc
+    return _remembered_wall_of(utc, zone) if type(zone) is ZoneInfo else _wall_of(utc, zone)
+
+
+def _wall_of(utc: int, zone: tzinfo) -> int:
     # A day from the borders: what is beyond takes the offset there.
     inside = max(BEGINNING + DAY, min(utc, END - 1 - DAY))
     offset = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=inside)).astimezone(zone).utcoffset()
     return utc if offset is None else utc + offset.days * DAY + offset.seconds
+
+
+_remembered_wall_of = lru_cache(maxsize=_REMEMBERED)(_wall_of)
 
 
 def render_date(wall: int) -> str:
@@ -123,6 +140,7 @@ def render_date(wall: int) -> str:
     return f"{day.year:04}{day.month:02}{day.day:02}"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def render_utc(utc: int) -> str:
     """YYYYMMDDTHHMMSSZ."""
     utc = max(BEGINNING, min(utc, END - 1))

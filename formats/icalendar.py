@@ -6,7 +6,8 @@ Never changes a line.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import tzinfo
+from typing import Any, Literal
 
 from .content_lines import Component, ContentLimits, InvalidContent, parse_components
 
@@ -40,7 +41,10 @@ DEFAULT_LIMITS = CalendarLimits()
 
 @dataclass(slots=True)
 class CalendarObject:
-    """One object: the whole VCALENDAR, and the parts of it by role. `zones` are the VTIMEZONEs by TZID."""
+    """One object: the whole VCALENDAR, and the parts of it by role. `zones` are the VTIMEZONEs by TZID.
+
+    `kept` is what other modules worked out of it for a zone, and find again as long as it lives: it never changes.
+    """
 
     calendar: Component
     kind: str
@@ -48,6 +52,7 @@ class CalendarObject:
     master: Component | None
     overrides: list[Component]
     zones: dict[str, Component] = field(default_factory=dict)
+    kept: dict[str, tuple[tzinfo, Any]] = field(default_factory=dict, repr=False, compare=False)
 
 
 def read_calendar_object(data: bytes, limits: CalendarLimits = DEFAULT_LIMITS) -> CalendarObject:

@@ -43,7 +43,7 @@ def instances(
     """
     since = -ALWAYS if start is None else start
     until = ALWAYS if end is None else end
-    recurring = Recurrence(obj, Zones(obj.zones, default_zone))
+    recurring = _series_of(obj, default_zone)
     left = limits.instances
     for instance in recurring.around(since, until, Budget(limits.steps)):
         if instance.first < until and instance.last > since:
@@ -51,6 +51,16 @@ def instances(
             if left < 0:
                 raise TooManyInstances(f"more than {limits.instances} instances")
             yield instance
+
+
+def _series_of(obj: CalendarObject, zone: tzinfo) -> Recurrence:
+    kept = obj.kept.get("series")
+    if kept is not None and kept[0] is zone:
+        found: Recurrence = kept[1]
+        return found
+    made = Recurrence(obj, Zones(obj.zones, zone))
+    obj.kept["series"] = (zone, made)
+    return made
 
 
 def bounds(obj: CalendarObject, *, default_zone: tzinfo) -> tuple[int | None, int | None, bool]:

@@ -4,7 +4,7 @@ Days are ordinals. A period is the year, month, week or day numbered k from DTST
 """
 
 from calendar import isleap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 
@@ -39,6 +39,22 @@ class Days:
     def _first_week(self) -> int:
         return self.day - (self.day - 1 - self.rule.week_start) % 7
 
+    def plain_periods(self, first: int, last: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Of DAILY and WEEKLY that nothing but weekdays narrows: begins of the periods that may touch [first, last], and the
+        days of each as offsets; together ascending. Some days may lie outside."""
+        rule = self.rule
+        if rule.frequency == WEEKLY:
+            week, step = self._first_week(), 7 * rule.interval
+            return range(week + max(0, (first - week) // step) * step, last + 1, step), self._offsets()
+        begin = self.day + max(0, (first - self.day) // rule.interval) * rule.interval
+        days = range(begin, last + 1, rule.interval)
+        # The ordinal 1 is a Monday.
+        return ([day for day in days if (day - 1) % 7 in self._plain] if self._plain else days), (0,)
+
+    def _offsets(self) -> list[int]:
+        """The weekdays of a week of WEEKLY."""
+        return sorted({(weekday - self.rule.week_start) % 7 for weekday in self._plain}) or list(range(7))
+
     def of_periods(self) -> Callable[[int], list[int] | None]:
         """What gives the days (ordinals) of a period by its number, None past the year 9999."""
         rule = self.rule
@@ -55,7 +71,7 @@ class Days:
             return of_day
         if rule.frequency == WEEKLY:
             week = self._first_week()
-            offsets = sorted({(weekday - rule.week_start) % 7 for weekday in self._plain}) or list(range(7))
+            offsets = self._offsets()
             filtered = bool(rule.months or rule.month_days or self._lists)
 
             def of_week(period: int) -> list[int] | None:

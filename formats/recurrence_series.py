@@ -7,7 +7,7 @@ be stopped while it finds nothing, and is what the tests compare with.
 Never knows zones: UNTIL in UTC is the caller's to convert.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
@@ -49,6 +49,22 @@ class Series:
         else:
             self.times = self._times_in_unit(second)
         self.days = Days(rule, day)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is every so many days or weeks, on some weekdays or all, at one time of the day: see `plain_walls`."""
+        rule = self.rule
+        filtered = rule.months or rule.month_days or rule.year_days or rule.weeks or rule.positions
+        return rule.frequency in (WEEKLY, DAILY) and len(self.times) == 1 and not filtered
+
+    def plain_walls(self, begin: int, stop: int) -> list[int]:
+        """The times of a plain series from `begin` (or DTSTART) to `stop`, both included: what `walls` gives, at once."""
+        begin, stop = max(begin, self.start), min(stop, END - 1)
+        first, last = EPOCH + begin // DAY, EPOCH + stop // DAY
+        starts, offsets = self.days.plain_periods(first, last)
+        time = self.times[0] - EPOCH * DAY
+        walls = [(day + each) * DAY + time for day in starts for each in offsets]
+        return walls[bisect_left(walls, begin) : bisect_right(walls, stop)]
 
     def _times_in_unit(self, second: int) -> list[int]:
         """Seconds into the hour, minute or second that make one of its times."""

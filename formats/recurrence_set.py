@@ -27,6 +27,8 @@ _ANY_ZONE = 32 * 3600
 _LONGEST_GAP = 3 * 3600
 ALWAYS = 1 << 60
 _MOST_RULES = 10
+_LONGEST_WINDOW = 400 * DAY  # worked out at once
+_FEW = 32  # instances
 
 
 class Instance(NamedTuple):
@@ -78,6 +80,7 @@ class Recurrence:
     """What an object says of when, read once; zones are chosen. See the module."""
 
     __slots__ = (
+        "_asked",
         "_excluding",
         "_floating",
         "_gone",
@@ -103,6 +106,8 @@ class Recurrence:
         self._segments: list[_Segment] = []
         self._sources: list[_Source] = []
         self._excluding: list[_Source] = []
+        # The last window worked out at once: whether there is anything in it is asked first, then what.
+        self._asked: tuple[int, int, list[Instance]] | None = None
         master = obj.master
         self.times = None if master is None else times_of(master, zones)
         self.recurs = bool(obj.overrides)
@@ -239,6 +244,8 @@ class Recurrence:
         listed = sorted((each for each in self._others if each.first < until and each.last > since), key=_by_start)
         if not self._sources:
             return iter(listed)
+        if (window := self._window(since, until, budget)) is not None:
+            return _once(sorted((*listed, *window), key=_by_start))
         streams: list[Iterable[Instance]] = [listed]
         for source in self._sources:
             for segment in self._segments:
@@ -246,6 +253,36 @@ class Recurrence:
                 dense = source.series.rule.frequency > DAILY or len(source.series.times) > 1
                 streams.append(_in_order(stream) if dense and segment.times.zone is not UTC else stream)
         return _once(merge(*streams, key=_by_start))
+
+    def _window(self, since: int, until: int, budget: Budget) -> list[Instance] | None:
+        """What `_stream` gives of a plain series, every so many days or weeks at one time, at once; None: it is not so plain.
+
+        Most series are, and most questions are of a week or a month: the layers of streams cost more than what they tell.
+        """
+        times = self.times
+        if self._asked is not None and self._asked[:2] == (since, until):
+            return self._asked[2]
+        source = self._sources[0]
+        several = self._excluding or len(self._sources) > 1 or len(self._segments) > 1
+        if times is None or several or until - since > _LONGEST_WINDOW or not source.series.is_plain:
+            return None
+        zone, by_day = times.zone, times.all_day
+        slack = 0 if zone is UTC else DAY
+        begin = max(times.wall + 1, wall_of(since - times.length, zone) - slack)
+        stop = min(source.last, wall_of(until, zone) + slack)
+        gone, gone_days, listed = self._gone, self._gone_days, self._listed
+        found = []
+        walls = source.series.plain_walls(begin, stop)
+        budget.spend(1 + len(walls))
+        for wall in walls:
+            original = wall if by_day else utc_of(wall, zone)
+            if original in gone or original in listed or (gone_days and wall // DAY in gone_days):
+                continue
+            instance = self._told(self._segments[0], wall, original)
+            if instance.last > since and instance.first < until:
+                found.append(instance)
+        self._asked = (since, until, found) if len(found) <= _FEW else None
+        return found
 
     def _stream(self, source: _Source, segment: _Segment, since: int, until: int, budget: Budget) -> Iterator[Instance]:
         """The instances of a rule that a segment tells, from just before `since` to just after `until`."""

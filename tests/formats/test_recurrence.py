@@ -21,6 +21,9 @@ from preau.formats.calendar_values import DAY, parse_moment
 from preau.formats.content_lines import parse_components
 from preau.formats.icalendar import CalendarObject, read_calendar_object
 from preau.formats.recurrence import Instance, RecurrenceLimits, TooManyInstances, alarms, bounds, instances
+from preau.formats.recurrence_rules import Budget
+from preau.formats.recurrence_set import Recurrence
+from preau.formats.timezones import Zones
 from rule_oracle import occurrences
 
 PLANS = int(os.environ.get("PREAU_RULES", "1500")) // 3
@@ -126,6 +129,49 @@ def peer_time(value: date) -> datetime:
     if not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day, tzinfo=ZONE)
     return (value if value.tzinfo else value.replace(tzinfo=ZONE)).astimezone(UTC)
+
+
+@pytest.mark.parametrize("lot", range(LOTS))
+def test_windows_worked_out_at_once_are_those_of_the_streams(lot: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain series take a shorter way (Recurrence._window); the other one decides."""
+    dice = Random(f"{SEED}-windows-{lot}")
+    at_once = 0
+    for _ in range(PLANS // LOTS):
+        weekly = dice.random() < 0.6
+        some = ",".join(dice.sample(["MO", "TU", "WE", "TH", "FR", "SA", "SU"], dice.randint(1, 4)))
+        rule = f"RRULE:FREQ={'WEEKLY' if weekly else 'DAILY'};INTERVAL={dice.choice((1, 1, 2, 3, 52))}"
+        rule += f";BYDAY={some}" if dice.random() < 0.6 else ""
+        rule += f";WKST={dice.choice(('MO', 'SU', 'WE'))}" if dice.random() < 0.3 else ""
+        rule += dice.choice(("", ";COUNT=17", ";UNTIL=20260401T103000Z", ";UNTIL=20260329", ";BYHOUR=2"))
+        day, hour = dice.randint(1, 28), dice.choice((0, 2, 9, 23))
+        form = dice.choice((";TZID=Europe/Paris:{}", ";TZID=Pacific/Apia:{}", ":{}Z", ":{}", ";VALUE=DATE:{}"))
+        texts = [f"2026{dice.randint(1, 5):02}{dice.randint(1, 28):02}" for _ in range(4)]
+        whole = "VALUE=DATE" in form
+        start, *gone = (form.format(each if whole else f"{each}T{hour:02}3000") for each in (f"202512{day:02}", *texts))
+        length = dice.choice(("", "DURATION:P1D", "DURATION:P3D") if whole else ("", "DURATION:PT1H", "DURATION:P2DT3H"))
+        lines = [
+            f"DTSTART{start}",
+            rule,
+            length,
+            f"EXDATE{gone[0]}",
+            dice.choice(("", f"RDATE{gone[1]}", f"EXDATE;VALUE=DATE:{texts[2]}")),
+        ]
+        event = ["BEGIN:VEVENT", "UID:1", "DTSTAMP:20250101T000000Z", *filter(None, lines), "END:VEVENT"]
+        if dice.random() < 0.3:
+            moved = f"DTSTART{form.format(texts[3] if whole else texts[3] + 'T220000')}"
+            event += ["BEGIN:VEVENT", "UID:1", "DTSTAMP:20250101T000000Z", f"RECURRENCE-ID{gone[2]}", moved, "END:VEVENT"]
+        text = "\r\n".join(["BEGIN:VCALENDAR", "VERSION:2.0", *event, "END:VCALENDAR", ""]).encode()
+        obj, other = read_calendar_object(text), read_calendar_object(text)
+        at_once += Recurrence(obj, Zones(obj.zones, ZONE))._window(NEW_YEAR, NEW_YEAR + 30 * DAY, Budget(1_000)) is not None
+        for since in (NEW_YEAR - 40 * DAY, NEW_YEAR + 80 * DAY + dice.randrange(DAY), NEW_YEAR + 300 * DAY):
+            until = since + dice.choice((1, DAY, 7 * DAY, 31 * DAY, 399 * DAY))
+            found = list(instances(obj, since, until, default_zone=ZONE))
+            assert list(instances(obj, since, until, default_zone=ZONE)) == found
+            with monkeypatch.context() as streams:
+                streams.setattr(Recurrence, "_window", lambda *asked: None)
+                expected = list(instances(other, since, until, default_zone=ZONE))
+            assert [one[:2] + one[3:] for one in found] == [one[:2] + one[3:] for one in expected], text
+    assert at_once > PLANS // LOTS // 2
 
 
 @pytest.mark.parametrize("lot", range(LOTS))
