@@ -3,7 +3,7 @@
 Usage: python -m bench.attacks_run [--only WORD ...] [--seconds N] [--json FILE]
 
 Each attack is repeated for some seconds by a process of its own. Meanwhile somebody else asks for NOOP over IMAP, PROPFIND
-over DAV and NOOP over SMTP, every few milliseconds, before and during it: medians and 99th percentiles. Memory is by how much
+over DAV and EHLO over SMTP, every few milliseconds, before and during it: medians and 99th percentiles. Memory is by how much
 the largest of the server's processes grew beyond what it had before.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from .attacks import INSIDERS, STRANGERS, Target
+from .attacks import INSIDERS, STRANGERS, TRUST, Target
 from .corpus import messages
 from .measure import tree
 from .ours import DOMAIN, Preau
@@ -73,13 +73,13 @@ def everybody(ours: Preau) -> list[Somebody]:
     user, password = ours.login(VICTIM)
 
     def imap() -> Callable[[], object]:
-        client = ImapClient(ours.imap)
+        client = ImapClient(ours.imaps, tls=TRUST)
         client.login(user, password)
         client.command(b"SELECT INBOX")
         return lambda: client.command(b"NOOP")
 
     def dav() -> Callable[[], object]:
-        client = http.client.HTTPConnection("127.0.0.1", ours.http, timeout=30)
+        client = http.client.HTTPSConnection("127.0.0.1", ours.https, timeout=30, context=TRUST)
         login = b64encode(f"{user}:{password}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Depth": "0"}
 
@@ -95,9 +95,11 @@ def everybody(ours: Preau) -> list[Somebody]:
         file.readline()
 
         def ask() -> object:
-            # Other commands than RSET are limited in number; a peer that is answered 421 comes again.
-            peer.sendall(b"RSET\r\n")
-            if not file.readline().startswith(b"250"):
+            # Commands that lead nowhere (NOOP, RSET) are limited in number on a connection, greetings are not.
+            peer.sendall(b"EHLO somebody.example\r\n")
+            while (line := file.readline())[3:4] == b"-":
+                pass
+            if not line.startswith(b"250"):
                 raise OSError
             return None
 
@@ -175,8 +177,11 @@ def main() -> int:
     words.add_argument("--json", type=Path, help="write the figures there as well")
     chosen = words.parse_args()
     results: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder, Preau(Path(folder) / "preau", [INSIDER, VICTIM]) as ours:
-        target = Target(ours.imap, ours.smtp, ours.http, ours.lmtp, *ours.login(INSIDER))
+    with (
+        tempfile.TemporaryDirectory(prefix="preau-bench-") as folder,
+        Preau(Path(folder) / "preau", [INSIDER, VICTIM], plaintext=False) as ours,
+    ):
+        target = Target(ours.imap, ours.imaps, ours.smtp, ours.https, ours.lmtp, *ours.login(INSIDER))
         fill = LmtpClient(ours.lmtp)
         for text in messages(500):
             fill.deliver("bench@parents.example.net", [f"{INSIDER}@{DOMAIN}", f"{VICTIM}@{DOMAIN}"], text)

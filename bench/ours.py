@@ -49,13 +49,16 @@ class Preau:
 
     name = "preau"
 
-    def __init__(self, root: Path, users: list[str]) -> None:
-        """Initialise the instance in `root` (which must not exist) with the users, each with an app password."""
+    def __init__(self, root: Path, users: list[str], *, plaintext: bool = True) -> None:
+        """Initialise the instance in `root` (which must not exist) with the users, each with an app password.
+
+        `plaintext`: sign-in without TLS from loopback, which the bounds on connections of an address then leave alone.
+        """
         self.root = root
         base = free_base()
         self.imap, self.imaps, self.lmtp, self.http = base + 143, base + 993, base + 24, base + 80
-        self.smtp = base + 25
-        preau("init", str(root), "--domain", DOMAIN, "--ports-from", str(base), "--plaintext")
+        self.smtp, self.https = base + 25, base + 443
+        preau("init", str(root), "--domain", DOMAIN, "--ports-from", str(base), *(["--plaintext"] if plaintext else []))
         people = root / "people.csv"
         with people.open("w", newline="") as file:
             rows = csv.writer(file)
