@@ -251,7 +251,7 @@ class View:
             changed = changed[: bisect_left(changed, last + 1)]  # new mail was told by EXISTS
             self.modseq = mailbox.highestmodseq
             if answered:
-                changed = [number for number in changed if self._modseq_of(number) > answered.get(number, 0)]
+                changed = self._changed_after(changed, answered)
         if not self.owes_expunge():
             self.settled = self.modseq
         yield from pieces
@@ -283,6 +283,12 @@ class View:
                 yield self.flags_slice(first, first + len(part), uid=uid, modseq=modseq)
             else:
                 yield self._scattered(part, uid=uid, modseq=modseq, flags=flags)
+
+    def _changed_after(self, changed: Sequence[Uid], answered: Mapping[Uid, int]) -> list[Uid]:
+        """Those that changed since they were answered for."""
+        highest = self.mailbox.highestmodseq
+        known = [(number, answered.get(number, 0)) for number in changed]
+        return [number for number, modseq in known if modseq < highest and self._modseq_of(number) > modseq]
 
     def _modseq_of(self, uid: int) -> int:
         place = self.place(uid)

@@ -34,6 +34,7 @@ SMALL = 2_000
 _SNAPSHOT_EVERY = 1_000
 _LOOK_EVERY = 1.0
 _LOG_LIMIT = 100_000
+_MANY = 64
 
 _MAILBOX = "SELECT uidvalidity, uidnext, highestmodseq, gone_floor, name, messages FROM mailbox WHERE id = ?"
 _ALL = "SELECT id & 4294967295, flags, modseq FROM msg WHERE id BETWEEN ? AND ?"
@@ -163,8 +164,16 @@ class SharedMailbox:
         """Rows (UID, flags, MODSEQ) ascending into the arrays; False when one of them cannot have come in order."""
         uids, flags, modseqs = self.uids, self.flags, self.modseqs
         last = uids[-1] if uids else 0
-        place = 0
+        place = bisect_left(uids, rows[0][0])
         seen = 0
+        named, all_bits, all_modseqs = zip(*rows, strict=True)
+        if uids[place : place + len(rows)] == array("I", named):
+            # A run without holes (STORE 1:*).
+            flags[place : place + len(rows)] = array("Q", all_bits)
+            modseqs[place : place + len(rows)] = array("Q", all_modseqs)
+            for bits in set(all_bits):
+                seen |= bits
+            rows = []
         for uid, bits, modseq in rows:
             seen |= bits
             if uid > last:
@@ -180,7 +189,7 @@ class SharedMailbox:
             modseqs[place] = modseq
         if seen >> (5 + len(self.keywords)):
             self._read_keywords()
-        self._log_changes(max(row[2] for row in rows), [row[0] for row in rows])
+        self._log_changes(max(all_modseqs), list(named))
         return True
 
     def _log_changes(self, modseq: int, uids: list[int]) -> None:
@@ -250,10 +259,11 @@ class SharedMailbox:
         """See OpenMailbox.changed_since."""
         if modseq >= self.highestmodseq:
             return ()
-        if modseq < self._changes_floor:
-            return [Uid(uid) for uid, changed in zip(self.uids, self.modseqs, strict=True) if changed > modseq]
         first = bisect_right(self._changes, int(modseq), key=lambda entry: entry[0])
         entries = [uids for _, uids in self._changes[first:]]
+        if modseq < self._changes_floor or sum(map(len, entries)) > max(_MANY, len(self.uids) // 8):
+            # Not in the log, or so many that looking at all takes less time.
+            return [Uid(uid) for uid, changed in zip(self.uids, self.modseqs, strict=True) if changed > modseq]
         candidates = entries[0] if len(entries) == 1 else sorted({uid for uids in entries for uid in uids})
         here, modseqs = self.uids, self.modseqs
         found = []

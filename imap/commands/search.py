@@ -84,7 +84,7 @@ class Found:
         places = self.places
         if isinstance(places, range):
             return column[places.start : places.stop]
-        return [column[place] for place in places]
+        return list(map(column.__getitem__, places))
 
 
 def find_messages(session: Session, key: SearchKey, charset: str) -> Generator[Step, Any, Found | bytes]:

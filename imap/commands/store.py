@@ -52,7 +52,7 @@ def handle_store(session: Session, args: Store) -> Steps:
         answered = dict.fromkeys(told, mailbox.highestmodseq)
         yield from view.fetch_lines(told, uid=args.uid, modseq=session.condstore)
     yield from session.tell(may_expunge=False, uid=args.uid, answered=answered)
-    if not args.uid and any(view.place(uid) < 0 for uid in uids):
+    if not args.uid and not view.is_current and any(view.place(uid) < 0 for uid in uids):
         return EXPUNGED
     if stored.failed:
         return b"OK [MODIFIED %b] Conditional STORE failed for some" % _named(view, stored, uid=args.uid)

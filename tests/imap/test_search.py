@@ -1,6 +1,8 @@
 """Searches over columns: against a naive reading of the RFC, and what is asked of the store."""
 
+from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from preau.imap import values
 from preau.imap.search import BadCharset, Columns, UndecodableText, asks_modseq, needs_thread, search
 from preau.imap.sequence import parse_sequence_set
 from preau.imap.values import All, And, HasFlag, Larger, Not, Numbers, Or, Search, SearchKey, Smaller, Text, Uids
-from preau.storage.api import Facts, TextField, TextKey, Uid
+from preau.storage.api import FIRST_KEYWORD_BIT, Facts, TextField, TextKey, Uid
 
 DAY = 86_400
 NOW = 100 * DAY
@@ -54,8 +56,11 @@ def key_of(text: str) -> SearchKey:
 
 
 def found(text: str, shelf: Shelf | None = None) -> list[int]:
-    """UIDs found."""
-    return [UIDS[i] for i in search(key_of(text), COLUMNS, shelf or Shelf(), now=NOW)]
+    """UIDs found, the same in arrays, as mailboxes have them, as in lists."""
+    places = list(search(key_of(text), COLUMNS, shelf or Shelf(), now=NOW))
+    arrays = replace(COLUMNS, uids=array("I", UIDS), flags=array("Q", FLAGS))
+    assert list(search(key_of(text), arrays, Shelf(frozenset() if shelf is None else shelf.gone), now=NOW)) == places
+    return [UIDS[i] for i in places]
 
 
 @pytest.mark.parametrize(
@@ -230,3 +235,13 @@ def matches(key: SearchKey, i: int) -> bool:
 @given(TREES)
 def test_trees_agree_with_a_naive_reading(key: SearchKey) -> None:
     assert list(search(key, COLUMNS, Shelf(), now=NOW)) == [i for i in range(5) if matches(key, i)]
+
+
+@pytest.mark.parametrize("bit", [0, 4, 5, 7, 8, 31, 32, 62])
+def test_each_bit_of_the_masks_is_a_flag(bit: int) -> None:
+    keywords = [f"k{number}" for number in range(FIRST_KEYWORD_BIT, 63)]
+    name = keywords[bit - FIRST_KEYWORD_BIT] if bit >= FIRST_KEYWORD_BIT else {0: "\\Seen", 4: "\\Draft"}[bit]
+    flags = array("Q", [1 << bit, (1 << 63) - 1 & ~(1 << bit), 0, (1 << 63) - 1])
+    columns = Columns(4, array("I", [1, 2, 3, 4]), flags, [1] * 4, keywords)
+    assert list(search(HasFlag(name), columns, Shelf(), now=NOW)) == [0, 3]
+    assert list(search(Not(HasFlag(name)), columns, Shelf(), now=NOW)) == [1, 2]

@@ -196,3 +196,29 @@ def test_sessions_share_and_the_last_one_lets_go(files: Files) -> None:
     assert files.mail.open(files.inbox) is not second
     with pytest.raises(NotFound):
         files.mail.open(files.mail.create("x").id + 7)  # type: ignore[arg-type]  # no such id
+
+
+def test_many_changed_at_once_are_shown_as_they_are_read(files: Files) -> None:
+    """Runs with and without holes, with mail that came in between, from the changes and from the index."""
+    fill(files)
+    view = files.mail.open(files.inbox)
+    before = view.highestmodseq
+    for uids, flags, mail in (
+        (range(1, 7), {"\\Flagged", "Neuf"}, 0),
+        (range(2, 5), {"\\Answered"}, 0),
+        ((1, 2, 4, 6), {"\\Deleted"}, 0),
+        (range(1, 7), {"\\Draft"}, 2),
+    ):
+        files.mail.store_flags(files.inbox, [Uid(uid) for uid in uids], FlagOp.ADD, frozenset(flags))
+        for _ in range(mail):
+            append(files.mail, files.inbox)
+        since = view.highestmodseq
+        assert view.refresh()
+        assert view.changed_since(since) == [*uids, *range(7, 7 + mail)]
+    assert view.changed_since(before) == list(range(1, 9))
+    assert list(view.keywords) == ["Rouge", "Neuf"]
+    shown = (list(view.uids), list(view.flags), list(view.modseqs))
+    view.close()
+    files.settle()
+    files.paths.snapshot(files.inbox).unlink()
+    assert state(files) == shown
