@@ -10,13 +10,13 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from ..auth.api import Authenticator, AuthUnavailable, Granted, KeyHolder, Revocation, SessionId
 from ..auth.refusals import Refusals
 from ..daemon.limits import ConnectionCaps
-from ..daemon.listener import Listener
+from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
 from ..storage.api import AccountId, Change, ChangeBus, Store
@@ -116,16 +116,7 @@ class ImapServer:
         self._spawn(self._sweep())
         self._spawn(self._poll())
         for listener in listeners:
-            self._servers.append(await self._listen(listener))
-
-    async def _listen(self, listener: Listener) -> asyncio.Server:
-        def accept() -> asyncio.Protocol:
-            return _Accepted(self, listener)
-
-        loop = asyncio.get_running_loop()
-        if listener.is_unix:
-            return await loop.create_unix_server(accept, sock=listener.socket)
-        return await loop.create_server(accept, sock=listener.socket, backlog=1024)
+            self._servers.append(await accept_on(listener, partial(_Accepted, self, listener)))
 
     async def drain(self, seconds: float) -> None:
         """Say BYE where nobody waits for an answer, let answers finish for `seconds`, then close everything."""
@@ -268,8 +259,8 @@ class ImapServer:
                 pause = min(pause * 2, 10.0)
 
     def _announced(self, change: Change) -> None:
-        """From whatever thread committed it."""
-        if self._host is not None and self._watch is not None:
+        """From whatever thread committed it. The loop is not woken for what nobody here has selected."""
+        if self._host is not None and self._watch is not None and self._watch.concerns(change):
             with contextlib.suppress(RuntimeError):  # the loop is closed: so is everything that could listen
                 self._host.loop.call_soon_threadsafe(self._watch.change, change)
 

@@ -8,7 +8,7 @@ and then every session on it is told that there may be news. Never writes to a c
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..storage.api import AccountId, Change, MailboxId, OpenMailbox
+from ..storage.api import AccountId, Change, MailboxId, OpenMailbox, StoreError
 from .kept import Kept, Shelf
 from .session import Session
 from .view import FlagTexts, View
@@ -25,7 +25,7 @@ class _Watched:
 
 
 class Watch:
-    """The selected mailboxes of a process. On the loop's thread only."""
+    """The selected mailboxes of a process. On the loop's thread only, but for concerns()."""
 
     def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
         """`soon` calls a function at the loop's next turn."""
@@ -38,7 +38,6 @@ class Watch:
         """Select for a session. Raise NotFound."""
         assert session.account is not None
         opened = session.account.mail.open(mailbox)
-        opened.refresh()
         key = (session.account.id, mailbox)
         watched = self._watched.get(key)
         if watched is None or watched.mailbox is not opened:
@@ -46,6 +45,13 @@ class Watch:
                 self._shelf.drop(watched.kept)
             watched = self._watched[key] = _Watched(opened, FlagTexts(opened), Kept(self._shelf))
         watched.sessions.add(session)
+        # Behind the entry: what is committed from now on is either seen here or told to concerns().
+        try:
+            opened.refresh()
+        except StoreError:
+            self._leave(session, key, watched)
+            opened.close()
+            raise
         return View(opened, watched.texts, watched.kept, read_only=read_only)
 
     def close(self, session: Session) -> None:
@@ -55,11 +61,18 @@ class Watch:
         key = (session.account.id, session.view.mailbox.id)
         watched = self._watched.get(key)
         if watched is not None and watched.mailbox is session.view.mailbox:
-            watched.sessions.discard(session)
-            if not watched.sessions:
-                del self._watched[key]
-                self._shelf.drop(watched.kept)
+            self._leave(session, key, watched)
         session.view.mailbox.close()
+
+    def _leave(self, session: Session, key: _Key, watched: _Watched) -> None:
+        watched.sessions.discard(session)
+        if not watched.sessions:
+            del self._watched[key]
+            self._shelf.drop(watched.kept)
+
+    def concerns(self, change: Change) -> bool:
+        """Whether somebody here has selected what changed. From any thread."""
+        return (change.account, change.object) in self._watched
 
     def change(self, change: Change) -> None:
         """The bus says that something was committed."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from imap_steps import ACCOUNT, Client, make_site
 from preau.imap.session import Session
 from preau.imap.watch import Watch
-from preau.storage.api import Change, MailboxId
+from preau.storage.api import AccountId, Change, MailboxId, Unavailable
 from preau.storage.memory import MemoryStore
 
 
@@ -91,3 +93,43 @@ def test_a_poll_looks_at_what_somebody_may_idle_on() -> None:
     one.news = two.news = None
     watch.poll()
     assert turns.turn() == 0
+
+
+def test_only_what_is_selected_concerns_anybody() -> None:
+    _, watch, (one, two), mailbox, _, _ = two_sessions()
+    assert watch.concerns(Change(ACCOUNT, mailbox, 1))
+    assert not watch.concerns(Change(ACCOUNT, mailbox + 1, 1))
+    assert not watch.concerns(Change(AccountId("b" * 26), mailbox, 1))
+    watch.close(one)
+    assert watch.concerns(Change(ACCOUNT, mailbox, 1))
+    watch.close(two)
+    assert not watch.concerns(Change(ACCOUNT, mailbox, 1))
+
+
+def test_who_selects_is_told_of_before_the_mailbox_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is committed in between would be neither seen nor told."""
+    watch = Watch(lambda call: call())
+    client = Client(MemoryStore(), make_site())
+    mailbox = client.account.mail.find("INBOX").id
+    session = Session(make_site())
+    session.account = client.account
+    opened = client.account.mail.open(mailbox)
+    concerned: list[bool] = []
+
+    def look(self: object) -> bool:
+        concerned.append(watch.concerns(Change(ACCOUNT, mailbox, 1)))
+        return False
+
+    monkeypatch.setattr(type(opened), "refresh", look)
+    watch.open(session, mailbox, read_only=False)
+    assert concerned == [True]
+
+    def fail(self: object) -> bool:
+        raise Unavailable("no disk")
+
+    other = Session(make_site())
+    other.account = client.account
+    monkeypatch.setattr(type(opened), "refresh", fail)
+    with pytest.raises(Unavailable):
+        watch.open(other, mailbox, read_only=False)
+    assert watch.concerns(Change(ACCOUNT, mailbox, 1))
