@@ -1,6 +1,7 @@
 """Listening sockets: bound here, or handed over by systemd or by our own supervisor (sd_listen_fds(3)).
 
-Owns how a socket comes to be and how it passes from one process to the next. Never accepts: that is the role's.
+Owns how a socket comes to be, how it passes from one process to the next, and how many connections are accepted in a row.
+Never knows what a connection is for: that is the role's.
 
 systemd hands over descriptors 3, 4, ... and names them in LISTEN_FDNAMES. Our supervisor does the same with one variable
 more, LISTEN_FDNUMBERS, because subprocess keeps a descriptor's number instead of moving it to 3. LISTEN_PID is the
@@ -8,14 +9,18 @@ receiver's pid (systemd knows it after its fork) or its parent's (all that a sup
 that the variables were meant for another process.
 """
 
+import asyncio
 import errno
 import os
 import socket
 import stat
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+BACKLOG = 1024  # connections that the kernel keeps for us
+_ACCEPTED_AT_ONCE = 16  # before those that are there have their turn
 _FIRST_FD = 3
 _UNIX_PATH_MAX = 107  # octets of sun_path without its NUL (unix(7))
 
@@ -34,7 +39,17 @@ class Listener:
         return self.socket.family == socket.AF_UNIX
 
 
-def bind_tcp(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
+async def accept_on(listener: Listener, make: Callable[[], asyncio.BaseProtocol], **options: Any) -> asyncio.Server:
+    """Serve a listener with the running loop. `options`: of its create_server."""
+    loop = asyncio.get_running_loop()
+    create: Callable[..., Any] = loop.create_unix_server if listener.is_unix else loop.create_server
+    server: asyncio.Server = await create(make, sock=listener.socket, backlog=_ACCEPTED_AT_ONCE, **options)
+    # asyncio takes one number for both, and a thousand handshakes begun in one turn keep everybody waiting for a second.
+    listener.socket.listen(BACKLOG)
+    return server
+
+
+def bind_tcp(host: str, port: int, *, backlog: int = BACKLOG) -> socket.socket:
     """Listen on a host (address or name; the first address counts) and port; 0 is any free one. Raise OSError."""
     family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -52,7 +67,7 @@ def bind_tcp(host: str, port: int, *, backlog: int = 1024) -> socket.socket:
     return listening
 
 
-def bind_unix(path: Path, mode: int = 0o600, *, backlog: int = 1024) -> socket.socket:
+def bind_unix(path: Path, mode: int = 0o600, *, backlog: int = BACKLOG) -> socket.socket:
     """Listen on a Unix socket that never exists with wider rights than `mode`.
 
     A socket left by a dead process is replaced; one that still answers, or a file that is no socket, raises OSError.

@@ -12,9 +12,9 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ..daemon.limits import ConnectionCaps, Slot
-from ..daemon.listener import Listener
+from ..daemon.listener import Listener, accept_on
 from ..daemon.log import connection_id, logger, new_connection_id
 from ..daemon.tls import ServerTls
 from .app import App
@@ -287,12 +287,7 @@ class HttpHost:
         if context is not None:
             limits = {"ssl_handshake_timeout": self.settings.handshake_seconds, "ssl_shutdown_timeout": 5.0}
 
-        def accept() -> asyncio.Protocol:
-            return DavProtocol(self, listener)
-
-        make: Callable[..., Any] = self.loop.create_unix_server if listener.is_unix else self.loop.create_server
-        server: asyncio.Server = await make(accept, sock=listener.socket, ssl=context, backlog=1024, **limits)
-        self._servers.append(server)
+        self._servers.append(await accept_on(listener, partial(DavProtocol, self, listener), ssl=context, **limits))
         if self._sweeper is None:
             self._date()
             self._sweeper = self.loop.create_task(self._sweep())

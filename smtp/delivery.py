@@ -23,7 +23,7 @@ from typing import Any
 
 from ..auth.api import Authenticator, KeyHolder, Revocation
 from ..daemon.limits import ConnectionCaps, Slot
-from ..daemon.listener import Listener
+from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..storage.api import AccountId, Draft, MessageWriter, OverQuota, Store
 from . import reply as replies
@@ -92,12 +92,10 @@ class DeliveryServer:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Accept. Raise ValueError for a TLS listener: LMTP is spoken on this machine or inside a trusted network."""
-        loop = asyncio.get_running_loop()
         if encrypted := [listener.name for listener in listeners if listener.tls]:
             raise ValueError(f"LMTP has no TLS here: {', '.join(encrypted)}")
         for listener in listeners:
-            create = loop.create_unix_server if listener.is_unix else loop.create_server
-            self._servers.append(await create(self._session, sock=listener.socket))
+            self._servers.append(await accept_on(listener, self._session))
 
     async def drain(self, seconds: float) -> None:
         """Let open transactions end, cut the rest, wait for what is being put in, close the accounts."""

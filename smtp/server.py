@@ -19,7 +19,7 @@ from pathlib import Path
 from ..auth.api import SubmissionAuthenticator
 from ..auth.refusals import Refusals
 from ..daemon.limits import ConnectionCaps, Slot
-from ..daemon.listener import Listener
+from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
 from . import reply as replies
@@ -133,7 +133,6 @@ class SmtpServer:
 
     async def start(self, listeners: Sequence[Listener]) -> None:
         """Accept. Raise ValueError for a name that is none, and for implicit TLS without a certificate."""
-        loop = asyncio.get_running_loop()
         for listener in listeners:
             if listener.name not in MODES:
                 raise ValueError(f"no such listener: {listener.name}")
@@ -141,10 +140,7 @@ class SmtpServer:
                 raise ValueError(f"{listener.name} needs a certificate")
         for listener in listeners:
             make = self._maker(MODES[listener.name], implicit_tls=listener.tls or listener.name == SUBMISSION_TLS)
-            if listener.is_unix:
-                self._servers.append(await loop.create_unix_server(make, sock=listener.socket))
-            else:
-                self._servers.append(await loop.create_server(make, sock=listener.socket, backlog=1_024))
+            self._servers.append(await accept_on(listener, make))
 
     async def drain(self, seconds: float) -> None:
         """Let open transactions end, cut the rest, wait for what is being made durable."""

@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preau.daemon.listener import Listener, bind_tcp, bind_unix, handed_over, inherited
+from preau.daemon.listener import Listener, accept_on, bind_tcp, bind_unix, handed_over, inherited
 
 
 def test_tcp_takes_a_free_port_and_does_not_block() -> None:
@@ -45,6 +47,8 @@ def test_a_path_too_long_says_so(tmp_path: Path) -> None:
 
 
 _CHILD = """
+import asyncio
+import contextlib
 import os
 from preau.daemon.listener import inherited
 found = inherited()
@@ -106,3 +110,27 @@ def test_variables_not_meant_for_us_give_nothing(variables: dict[str, str]) -> N
 def test_names_with_a_colon_are_refused() -> None:
     with socket.socket() as one, pytest.raises(ValueError, match="not a name"):
         handed_over([("a:b", one)])
+
+
+def test_a_storm_of_connections_leaves_others_their_turns() -> None:
+    """None is turned away by the kernel, and a few are accepted in a row."""
+    made: list[int] = []
+    turn = 0
+
+    class Peer(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(turn)
+
+    async def storm() -> None:
+        nonlocal turn
+        listener = Listener("x", bind_tcp("127.0.0.1", 0))
+        async with await accept_on(listener, Peer):
+            with contextlib.ExitStack() as stack:
+                for _ in range(200):
+                    stack.enter_context(socket.create_connection(listener.socket.getsockname(), 5))
+                while len(made) < 200:
+                    turn += 1
+                    await asyncio.sleep(0)
+
+    asyncio.run(storm())
+    assert max(made.count(each) for each in set(made)) <= 16
