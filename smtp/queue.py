@@ -316,6 +316,7 @@ class QueueServer:
                 if loop.time() >= swept:
                     swept = loop.time() + self.settings.sweep_seconds
                     await self._sweep()
+                await self._bring_forward()
                 self._dispatch()
                 next_try = self.store.next_try(self.now())
                 if next_try is not None:
@@ -335,6 +336,13 @@ class QueueServer:
         now = self.now()
         await asyncio.to_thread(self._spool.sweep)
         await self.store.write(lambda connection: rows.forget_finished(connection, now))
+
+    async def _bring_forward(self) -> None:
+        """What a clock that was ahead put off until it would be there is tried now."""
+        now = self.now()
+        end = now + self.settings.schedule.furthest
+        if self.store.waits_beyond(end):
+            await self.store.write(lambda connection: rows.bring_forward(connection, end, now))
 
     def _dispatch(self) -> None:
         if self._draining:

@@ -260,6 +260,10 @@ class QueueStore:
         found = self._first(query, now)
         return None if found is None else int(found[0])
 
+    def waits_beyond(self, end: int) -> bool:
+        """Whether somebody's next try is later than that. [inline]"""
+        return self._first("SELECT 1 FROM recipient WHERE state = 0 AND next_try > ? LIMIT 1", end) is not None
+
     def waiting(self, identifier: str, now: int) -> list[Queued]:
         """Recipients of a message that are to be tried. [inline]"""
         query = "SELECT * FROM recipient WHERE message = ? AND state = 0 AND next_try <= ? ORDER BY row"
@@ -397,6 +401,11 @@ def insert_notice(connection: apsw.Connection, notice: Notice) -> None:
     """Note what is to be told."""
     rows = json.dumps([_plain(each) for each in notice.recipients])
     connection.execute("INSERT INTO notice VALUES (?, ?, ?, ?)", (notice.id, notice.message, notice.kind, rows))
+
+
+def bring_forward(connection: apsw.Connection, end: int, now: int) -> None:
+    """Have tried now whose next try is later than `end`."""
+    connection.execute("UPDATE recipient SET next_try = ? WHERE state = 0 AND next_try > ?", (now, end))
 
 
 def finish(connection: apsw.Connection, identifier: str, now: int) -> bool:

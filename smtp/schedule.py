@@ -41,9 +41,14 @@ class Schedule:
         """Whether the message is given up."""
         return now >= received + self.give_up_after
 
+    @property
+    def furthest(self) -> int:
+        """Seconds from now that no next try is beyond, unless the clock was ahead that set it."""
+        return max(HOUR, 2 * max(self.steps))
+
     def is_regular(self, tried_at: int, now: int) -> bool:
         """Whether tries are as regular as ever. Else the clock jumped, or the queue stood still, and age tells nothing."""
-        return abs(now - tried_at) <= max(HOUR, 2 * max(self.steps))
+        return abs(now - tried_at) <= self.furthest
 
     def is_late(self, received: int, now: int) -> bool:
         """Whether the sender is to hear that the message is still waiting."""

@@ -184,6 +184,23 @@ def test_greylisting_is_passed_at_the_second_try(tmp_path: Path) -> None:
     run_queue(tmp_path, test, peer)
 
 
+@pytest.mark.parametrize("jump", [365 * DAY, -365 * DAY])
+def test_a_clock_that_jumps_and_is_set_right_costs_no_message_and_no_year(tmp_path: Path, jump: int) -> None:
+    peer = Peer({"RCPT": ["451 4.7.1 later", "451 4.7.1 later", "250 2.1.5 ok"]})
+
+    async def test(world: QueueWorld) -> None:
+        await world.send(AT_PEER)
+        await world.settle(jump)
+        await world.settle(-jump)
+        assert all(fields(report, "Action") == ["delayed"] for report in world.inbox(ANNE))  # a warning at most
+        await world.settle(HOUR)
+        await world.settle(HOUR)
+        assert len(peer.taken) == 1
+        assert world.is_empty()
+
+    run_queue(tmp_path, test, peer)
+
+
 def test_delay_warning_then_expiry(tmp_path: Path) -> None:
     peer = Peer({"MAIL": ["450 4.7.1 not today"]})
 

@@ -57,6 +57,13 @@ def test_a_message_comes_waits_and_leaves(tmp_path: Path) -> None:
         assert store.next_try(100) is None
         assert store.counts() == (1, 0, 2)
 
+        assert not store.waits_beyond(100)
+        assert store.waits_beyond(99)
+        await store.write(lambda connection: rows.bring_forward(connection, 99, 98))
+        assert {one.next_try for one in store.recipients(ONE)} == {98}
+        await store.write(lambda connection: rows.bring_forward(connection, 97, 100))
+        assert {one.next_try for one in store.recipients(ONE)} == {100}
+
         later = replace(bob, next_try=500, attempts=1, reply="451 x", warned=True)
         assert await store.write(lambda connection: rows.update_recipient(connection, later))
         assert store.waiting(ONE, 100) == [carl]
