@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from ..dav.errors import DavError
 from ..dav.xml import escape, escape_octets
-from ..formats.calendar_text import expand, limit_recurrence_set
+from ..formats.calendar_text import expand, expand_text, limit_recurrence_set
 from ..formats.calendar_times import periods_of
 from ..formats.content_lines import Component, Line, parse_components, render, split_list
 from ..formats.icalendar import CalendarObject, read_calendar_object
@@ -58,6 +58,8 @@ def data_renderer(asked: Element, zone: tzinfo, limits: RecurrenceLimits) -> Cal
         raise DavError(400, text="expand, limit-recurrence-set")
 
     def text(given: bytes | CalendarObject) -> str:
+        if expanded is not None and part is None and busy is None:
+            return expand_text(_object(given), *expanded, default_zone=zone, limits=limits, escape=escape)
         if expanded is not None:
             data = expand(_object(given), *expanded, default_zone=zone, limits=limits)
         elif limited is not None:

@@ -4,6 +4,7 @@ Owns what a component looks like as one instance: times in UTC (dates stay dates
 other line as its writer left it. Never decides which instances there are.
 """
 
+from collections.abc import Callable
 from datetime import tzinfo
 from typing import NamedTuple
 
@@ -24,18 +25,50 @@ def expand(
 
     Floating times are told in `default_zone`. Instances of a series all have a RECURRENCE-ID, the first too.
     """
+    return expand_text(obj, start, end, default_zone=default_zone, limits=limits).encode()
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def expand_text(
+    obj: CalendarObject,
+    start: int,
+    end: int,
+    *,
+    default_zone: tzinfo,
+    limits: RecurrenceLimits = DEFAULT_LIMITS,
+    escape: Callable[[str], str] = _as_it_is,
+) -> str:
+    """`expand` as text, `escape`d for where it will stand: what instances share is escaped once, and kept with the object.
+
+    `escape` changes no digit and no letter, and is one and the same function from one call to the next.
+    """
     zones = Zones(obj.zones, default_zone)
     kept = obj.kept.get("forms")
-    forms: dict[int, _Form] = kept[1] if kept is not None and kept[0] is default_zone else {}
-    obj.kept["forms"] = (default_zone, forms)
-    pieces = ["BEGIN:VCALENDAR\r\n", *(_text(line) for line in obj.calendar.lines)]
+    told: _Told | None = None if kept is None or kept[0] is not default_zone else kept[1]
+    if told is None or told.escape is not escape:
+        head = "BEGIN:VCALENDAR\r\n" + "".join(map(_text, obj.calendar.lines))
+        told = _Told(escape, escape(head), escape("END:VCALENDAR\r\n"), {})
+        obj.kept["forms"] = (default_zone, told)
+    pieces = [told.head]
     for instance in instances(obj, start, end, default_zone=default_zone, limits=limits):
-        form = forms.get(id(instance.component))
+        form = told.forms.get(id(instance.component))
         if form is None:
-            form = forms[id(instance.component)] = _form(instance.component, zones)
+            form = told.forms[id(instance.component)] = _form(instance.component, zones, escape)
         pieces.append(form.render(instance, default_zone))
-    pieces.append("END:VCALENDAR\r\n")
-    return "".join(pieces).encode()
+    pieces.append(told.tail)
+    return "".join(pieces)
+
+
+class _Told(NamedTuple):
+    """What expansions of one object share. `forms`: by the identity of the component, which lives as long as the object."""
+
+    escape: Callable[[str], str]
+    head: str
+    tail: str
+    forms: dict[int, "_Form"]
 
 
 class _Form(NamedTuple):
@@ -48,21 +81,22 @@ class _Form(NamedTuple):
     end_days: int | None
     duration: str
     length: int
+    line_end: str
 
     def render(self, instance: Instance, floating: tzinfo) -> str:
         """The text of this instance."""
         day = wall_of(instance.start, floating) if instance.all_day else 0
         pieces = [self.head]
         if self.start is not None:
-            pieces.append(_time(self.start, day if instance.all_day else instance.start, by_day=instance.all_day))
+            pieces.append(self._time(self.start, day if instance.all_day else instance.start, by_day=instance.all_day))
         if self.end is not None:
             by_day = self.end_days is not None
             end = day + (self.end_days or 0) * DAY if by_day else instance.end
-            pieces.append(_time(self.end, end, by_day=by_day))
+            pieces.append(self._time(self.end, end, by_day=by_day))
         else:
             pieces.append(self._duration(instance))
         if instance.original is not None:
-            pieces.append(_time("RECURRENCE-ID", instance.original, by_day=instance.by_day))
+            pieces.append(self._time("RECURRENCE-ID", instance.original, by_day=instance.by_day))
         pieces.append(self.tail)
         return "".join(pieces)
 
@@ -70,14 +104,17 @@ class _Form(NamedTuple):
         """As it was written, but for days that have not 24 hours, and for a PERIOD of RDATE, which has a length of its own."""
         length = instance.end - instance.start
         own = bool(self.duration) or (self.start is not None and instance.original is not None)
-        return f"DURATION:PT{max(0, length)}S\r\n" if own and length != self.length and not instance.all_day else self.duration
+        if own and length != self.length and not instance.all_day:
+            return f"DURATION:PT{max(0, length)}S{self.line_end}"
+        return self.duration
+
+    def _time(self, head: str, value: int, *, by_day: bool) -> str:
+        return (
+            f"{head};VALUE=DATE:{render_date(value)}{self.line_end}" if by_day else f"{head}:{render_utc(value)}{self.line_end}"
+        )
 
 
-def _time(head: str, value: int, *, by_day: bool) -> str:
-    return f"{head};VALUE=DATE:{render_date(value)}\r\n" if by_day else f"{head}:{render_utc(value)}\r\n"
-
-
-def _form(component: Component, zones: Zones) -> _Form:
+def _form(component: Component, zones: Zones, escape: Callable[[str], str]) -> _Form:
     """What all instances of a component share."""
     start_line = component.line("DTSTART")
     start = moment_of(start_line, zones)
@@ -93,13 +130,14 @@ def _form(component: Component, zones: Zones) -> _Form:
         base = start[0].wall if start is not None and start[0].form == "date" else end[0].wall
         end_days = (end[0].wall - base) // DAY
     return _Form(
-        head=f"BEGIN:{component.name}\r\n" + "".join(_text(line) for line in lines),
-        tail=f"{inner}END:{component.name}\r\n",
+        head=escape(f"BEGIN:{component.name}\r\n" + "".join(map(_text, lines))),
+        tail=escape(f"{inner}END:{component.name}\r\n"),
         start="DTSTART" if start else None,
         end=end_line.name if end and end_line else None,
         end_days=end_days,
-        duration=_text(duration_line) if duration_line is not None else "",
+        duration=escape(_text(duration_line)) if duration_line is not None else "",
         length=duration.total if duration is not None else 0,
+        line_end=escape("\r\n"),
     )
 
 
@@ -116,7 +154,7 @@ def _inner(component: Component, zones: Zones) -> Component:
 
 def _told(line: Line, zones: Zones) -> Line:
     """A line that names a zone, in UTC; any other as it is."""
-    if line.parameter("TZID") is None:
+    if not line.parameters or line.parameter("TZID") is None:
         return line
     values = []
     for text in split_list(line.value):

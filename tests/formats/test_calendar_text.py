@@ -9,7 +9,7 @@ import pytest
 import recurring_ical_events
 
 from calendar_plans import FLOATING, random_plan
-from preau.formats.calendar_text import expand, limit_recurrence_set
+from preau.formats.calendar_text import expand, expand_text, limit_recurrence_set
 from preau.formats.calendar_values import parse_moment
 from preau.formats.content_lines import Component, parse_components
 from preau.formats.icalendar import CalendarObject, read_calendar_object
@@ -221,3 +221,24 @@ def test_limit_recurrence_set_of_overrides_alone() -> None:
     )
     data = limit_recurrence_set(obj, utc("20260101"), utc("20260110"), default_zone=UTC)
     assert [line.value for each in read_calendar_object(data).overrides for line in each.all("DTSTART")] == ["20260102T120000Z"]
+
+
+def _xml(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\r", "&#13;")
+
+
+def test_what_is_escaped_in_parts_is_what_is_escaped_as_a_whole() -> None:
+    zone, other_zone = ZoneInfo(FLOATING), ZoneInfo("Asia/Tokyo")
+    for number in range(150):
+        plan = random_plan(Random(f"escaped-{number}"))
+        octets = plan.text().replace("SUMMARY:", "X-A:&<\r\nSUMMARY:").encode()
+        obj = read_calendar_object(octets)
+        begin, end = (int(each.replace(tzinfo=UTC).timestamp()) for each in plan.window)
+        for asked_zone, first, last in ((zone, begin, end), (zone, begin, begin + 86_400), (other_zone, begin, end)):
+            try:
+                whole = expand(read_calendar_object(octets), first, last, default_zone=asked_zone).decode()
+            except TooManyInstances:
+                continue
+            assert expand_text(obj, first, last, default_zone=asked_zone, escape=_xml) == _xml(whole)
+            assert expand(obj, first, last, default_zone=asked_zone).decode() == whole
+            assert expand_text(obj, first, last, default_zone=asked_zone, escape=_xml) == _xml(whole)
