@@ -22,7 +22,7 @@ from ..storage.api import Account, CollectionId, Href, Item
 from .filters import TimeRange
 
 _BATCH = 200
-_REMEMBERED = 5_000  # objects of an account
+_REMEMBERED = 3_500  # objects of an account, with their series some 20 KiB each
 
 
 class Objects:
