@@ -25,13 +25,17 @@ log = logger("smtp")
 _BATCH = 100  # messages in one transaction of an index
 
 
+Done = Callable[[Exception | None], None]
+"""Called on the loop when a message was put in, with None, or was not, with why."""
+
+
 class HeldAccount:
     """An open account, from `HeldAccounts.take` until it is given back."""
 
     __slots__ = ("_busy", "_inbox", "_run", "_waiting", "account", "dropped", "quota", "used", "users")
 
-    def __init__(self, account: Account, quota: int | None, run: "Callable[..., asyncio.Future[object]]") -> None:
-        """Made by HeldAccounts alone. `run`: calls a function in a worker thread."""
+    def __init__(self, account: Account, quota: int | None, run: "Callable[[Callable[[], object], Done], None]") -> None:
+        """Made by HeldAccounts alone. `run`: calls a function in a worker thread, then another one on the loop."""
         self.account = account
         self.quota = quota
         self.users = 0
@@ -40,46 +44,45 @@ class HeldAccount:
         self._run = run
         self._inbox: MailboxId | None = None
         self._busy = False
-        self._waiting: list[tuple[Draft, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Draft, Done]] = []
 
-    async def put(self, draft: Draft) -> None:
-        """Put a message into INBOX. When this returns it survives a power cut. Raise StoreError."""
+    def put(self, draft: Draft, done: Done) -> None:
+        """Put a message into INBOX. When `done` is called with None it survives a power cut; else with a StoreError."""
+        # Callbacks instead of coroutines: a message costs a turn of the loop or two, not six.
         if not self._busy:
             self._busy = True
-            try:
-                await self._run(self._finish_and_append, draft)
-            finally:
+
+            def entered(error: Exception | None) -> None:
                 self._busy = False
+                done(error)
                 self._put_waiting()
+
+            self._run(lambda: self._finish_and_append(draft), entered)
             return
-        await self._run(draft.writer.finish)
-        entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((draft, entered))
-        self._put_waiting()
-        await entered
+
+        def finished(error: Exception | None) -> None:
+            if error is not None:
+                done(error)
+                return
+            self._waiting.append((draft, done))
+            self._put_waiting()
+
+        self._run(draft.writer.finish, finished)
 
     def _put_waiting(self) -> None:
-        if self._waiting and not self._busy:
-            self._busy = True
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            putting = self._run(self._append_all, [draft for draft, _ in batch])
-            putting.add_done_callback(lambda done: self._batch_done(batch, done))
+        if not self._waiting or self._busy:
+            return
+        self._busy = True
+        batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        errors: list[Exception | None] = []
 
-    def _batch_done(self, batch: list[tuple[Draft, "asyncio.Future[None]"]], done: "asyncio.Future[object]") -> None:
-        self._busy = False
-        errors = done.result() if not done.cancelled() and done.exception() is None else None
-        for position, (_, entered) in enumerate(batch):
-            if entered.done():
-                continue
-            if isinstance(errors, list):
-                error = errors[position]
-            else:
-                error = StoreError("interrupted") if done.cancelled() else done.exception()
-            if error is None:
-                entered.set_result(None)
-            else:
-                entered.set_exception(error)
-        self._put_waiting()
+        def entered(error: Exception | None) -> None:
+            self._busy = False
+            for position, (_, done) in enumerate(batch):
+                done(error if error is not None else errors[position])
+            self._put_waiting()
+
+        self._run(lambda: errors.extend(self._append_all([draft for draft, _ in batch])), entered)
 
     # -- in a worker thread
 
@@ -182,12 +185,28 @@ class HeldAccounts:
         """Call in a worker thread."""
         return asyncio.get_running_loop().run_in_executor(self._workers, call, *arguments)
 
+    def _run_then(self, call: Callable[[], object], then: Done) -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            error: Exception | None = None
+            try:
+                call()
+            except Exception as failure:
+                error = failure
+            loop.call_soon_threadsafe(then, error)
+
+        try:
+            self._workers.submit(work)
+        except RuntimeError as refused:  # shut down
+            loop.call_soon(then, refused)
+
     async def _open(self, account: AccountId, quota: int | None) -> HeldAccount:
         keys = await self._keys.delivery_keys(account)
         opened = await asyncio.get_running_loop().run_in_executor(
             self._workers, lambda: self._store.open_account(account, keys, quota=quota)
         )
-        held = HeldAccount(opened, quota, self.run)
+        held = HeldAccount(opened, quota, self._run_then)
         held.used = asyncio.get_running_loop().time()
         self._held[account] = held
         if self._sweep is None:

@@ -12,6 +12,7 @@ Only `Authenticator.lookup` and `KeyHolder.delivery_keys` are asked: what is del
 """
 
 import asyncio
+import contextvars
 import hashlib
 import secrets
 import time
@@ -19,7 +20,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..auth.api import Authenticator, KeyHolder, Revocation
 from ..daemon.limits import ConnectionCaps, Slot
@@ -84,7 +84,9 @@ class DeliveryServer:
         self.lookups = Lookups(authenticator, self.settings.lookup_seconds)
         self.partly: OrderedDict[bytes, frozenset[AccountId]] = OrderedDict()
         """Digest of a message to a group -> who has it already, while some have not."""
-        self._finishing: set[asyncio.Future[Any]] = set()
+        self.finishing: set[Delivery] = set()
+        """Transactions whose messages are being put in, whatever became of their sessions."""
+        self._finished = asyncio.Event()
         is_trusted("", self.settings.trusted_networks)  # a network that is none is told at start
         authenticator.on_revoke(self._revoked)
 
@@ -109,8 +111,9 @@ class DeliveryServer:
         ) > 0:
             await asyncio.wait(serving, timeout=left)
         await asyncio.gather(*(session.end() for session in tuple(self._sessions)))
-        if self._finishing:
-            await asyncio.wait(self._finishing)
+        while self.finishing:
+            self._finished.clear()
+            await self._finished.wait()
         await self.accounts.close()
         await asyncio.to_thread(self._workers.shutdown)
 
@@ -144,10 +147,10 @@ class DeliveryServer:
 
     # -- what transactions ask
 
-    def finishing(self, work: "asyncio.Future[Any]") -> None:
-        """Let `work` be waited for by drain, whatever becomes of the session that began it."""
-        self._finishing.add(work)
-        work.add_done_callback(self._finishing.discard)
+    def finished(self, delivery: "Delivery") -> None:
+        """All messages of a transaction are in, or will not be."""
+        self.finishing.discard(delivery)
+        self._finished.set()
 
     def _session(self) -> SmtpSession:
         return SmtpSession(
@@ -199,7 +202,9 @@ class Delivery:
         self._digest = hashlib.sha256()
         self._is_group = False
         self._size = 0
-        self._putting: asyncio.Future[Any] | None = None
+        self._putting = 0  # copies that are on their way into mailboxes
+        self._closed = False
+        self._all_put: asyncio.Future[None] | None = None
 
     async def recipient(self, rcpt: Rcpt) -> Reply:
         """See session.Transaction."""
@@ -303,26 +308,38 @@ class Delivery:
                 copy.writer.abort()  # an earlier try reached this one
             elif copy.failure is None:
                 ready.append(copy)
-        # Once begun it goes on to its end, even when the peer goes away meanwhile.
-        if len(ready) == 1:
-            putting: asyncio.Future[Any] = asyncio.ensure_future(self._put(ready[0]))
-        else:
-            putting = asyncio.gather(*(self._put(copy) for copy in ready))
-        self._putting = putting
-        self._server.finishing(putting)
-        await asyncio.shield(putting)
+        if ready:
+            # Once begun it goes on to its end, even when the peer goes away meanwhile.
+            self._putting = len(ready)
+            self._server.finishing.add(self)
+            self._all_put = asyncio.get_running_loop().create_future()
+            for copy in ready:
+                self._put(copy)
+            await self._all_put
         if self._is_group:
             self._remember(digest, done)
         return [self._reply(address, accounts) for address, accounts in self._targets]
 
-    async def _put(self, copy: _Copy) -> None:
+    def _put(self, copy: _Copy) -> None:
         assert copy.held is not None
         assert copy.writer is not None
-        try:
-            # A mailbox that has the message from a try whose answer was lost keeps the one it has.
-            await copy.held.put(Draft(copy.writer, delivery_id=self._mail.delivery_id))
-        except Exception as error:
-            copy.fail(self._answer_for(error, copy.address))
+
+        context = contextvars.copy_context()  # the connection's, for the log
+
+        def done(error: Exception | None) -> None:
+            if error is not None:
+                copy.fail(context.run(self._answer_for, error, copy.address))
+            self._putting -= 1
+            if self._putting:
+                return
+            self._server.finished(self)
+            if self._closed:
+                self._end()
+            elif self._all_put is not None and not self._all_put.done():
+                self._all_put.set_result(None)
+
+        # A mailbox that has the message from a try whose answer was lost keeps the one it has.
+        copy.held.put(Draft(copy.writer, delivery_id=self._mail.delivery_id), done)
 
     def _remember(self, digest: bytes, done: frozenset[AccountId]) -> None:
         partly = self._server.partly
@@ -350,9 +367,8 @@ class Delivery:
 
     def close(self) -> None:
         """See session.Transaction."""
-        if self._putting is not None and not self._putting.done():
-            self._putting.add_done_callback(lambda _: self._end())
-        else:
+        self._closed = True
+        if not self._putting:
             self._end()
 
     def _end(self) -> None:
