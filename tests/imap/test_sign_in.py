@@ -1,7 +1,7 @@
 """From credentials to an open account, and what is undone when a step fails."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -52,14 +52,19 @@ async def at_once(call: Callable[[], Any]) -> Any:
 
 
 def sign_in(
-    authenticator: OnePassword, *, keys: AnyKeys | None = None, store: MemoryStore | None = None, room: bool = True
+    authenticator: OnePassword,
+    *,
+    keys: AnyKeys | None = None,
+    store: MemoryStore | None = None,
+    room: bool = True,
+    in_thread: Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]] = at_once,
 ) -> SignedIn | NotSignedIn:
     machine = SignIn(
         authenticator,
         keys or AnyKeys(),
         store or MemoryStore(),
         Refusals(help_url="https://aide.example"),
-        in_thread=at_once,
+        in_thread=in_thread,
         may_join=lambda granted: room,
     )
     session = Session(make_site(), address="192.0.2.7", tls=True)
@@ -134,6 +139,27 @@ def test_one_session_too_many_is_closed_again() -> None:
     assert isinstance(outcome, NotSignedIn)
     assert outcome.answer.startswith(b"NO [LIMIT] ")
     assert authenticator.closed == [GRANTED.session]
+
+
+async def never(call: Callable[[], Any]) -> Any:
+    raise AssertionError("a thread is not needed")
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "keys"),
+    [
+        pytest.param(Answering(Denied(Reason.CREDENTIALS, "7K2F")), None, id="denied"),
+        pytest.param(Answering(GRANTED), NoKeys(), id="without keys"),
+        pytest.param(Answering(GRANTED), None, id="granted"),
+    ],
+)
+def test_that_the_account_is_open_lets_nobody_in(authenticator: Answering, keys: AnyKeys | None) -> None:
+    store = MemoryStore()
+    store.open_account(GRANTED.identity.account, KEYS)
+    outcome = sign_in(authenticator, keys=keys, store=store, in_thread=never)
+    let_in = authenticator.answer is GRANTED and keys is None
+    assert isinstance(outcome, SignedIn) is let_in
+    assert store.memory_account(GRANTED.identity.account).holders == 1 + let_in
 
 
 # -- the exchange

@@ -153,6 +153,21 @@ def test_a_revoked_session_ends(running: tuple[Instance, str, int]) -> None:
         pass
 
 
+def test_a_locked_account_is_refused_at_once_also_where_it_is_still_open(running: tuple[Instance, str, int]) -> None:
+    instance, password, _ = running
+    with signed_in(instance, password) as client:
+        client.noop()
+    assert instance.preau("user", "lock", MARIE, "--reason", "essai").code == 0
+    try:
+        for _ in range(4):  # whichever worker takes the connection
+            with pytest.raises(imaplib.IMAP4.error, match="CONTACTADMIN"), signed_in(instance, password):
+                pass
+    finally:
+        assert instance.preau("user", "unlock", MARIE).code == 0
+    with signed_in(instance, password) as client:
+        assert client.select("INBOX")[0] == "OK"
+
+
 @pytest.mark.parametrize("role", ["imap", "smtp", "queue", "delivery", "auth", "keys"])
 def test_a_killed_role_comes_back(role: str, running: tuple[Instance, str, int]) -> None:
     instance, password, supervisor = running
