@@ -35,21 +35,30 @@ _PIECE = 262_144
 _PLAIN = "SELECT id, fname, fflags, size, form, emailid FROM msg WHERE id > ? AND id <= ? AND form & ? = 0 ORDER BY id LIMIT ?"
 
 
-def seal_plain_files(context: MailContext, mailbox: MailboxId) -> None:
-    """Seal what lies plain in a mailbox. Raise Unavailable. [background]"""
+def plain_mailboxes(context: MailContext) -> list[tuple[MailboxId, int]]:
+    """Mailboxes where files lie plain that are to be sealed, and how many. Reads every row. Raise Unavailable. [background]"""
+    if not context.sealing:
+        return []
+    with context.db.read() as connection:
+        return select(connection, "SELECT id >> 32, count(*) FROM msg WHERE form & ? = 0 GROUP BY 1", (SEALED,))
+
+
+def seal_plain_files(context: MailContext, mailbox: MailboxId, most: int | None = None) -> None:
+    """Seal what lies plain in a mailbox, `most` files of it. Raise Unavailable. [background]"""
     try:
         cur = context.cur(mailbox)
     except (NotFound, FileNotFoundError):
         return
     position, last = mailbox << 32, mailbox << 32 | 0xFFFFFFFF
-    while context.public_key is not None:
+    done = 0
+    while context.public_key is not None and (most is None or done < most):
         with context.db.read() as connection:
             rows = select(connection, _PLAIN, (position, last, SEALED, _AT_ONCE))
         if not rows:
             break
         for row in rows:
             _seal(context, mailbox, cur, row)
-        position = rows[-1][0]
+        position, done = rows[-1][0], done + len(rows)
     context.sidecars.changed(mailbox, anew=True)
     context.background.submit(("unlink", context.account), lambda: remove_files(context))
 

@@ -19,6 +19,7 @@ import apsw
 from . import atomic, mail_mailboxes
 from .account import FileAccount
 from .adoption_directories import is_clutter, look_for_mailboxes, strange_directories
+from .adoption_seal import plain_mailboxes, seal_plain_files
 from .api import DELETED, SEEN, AccountId, AccountKeys, MailboxId, StoreError, StoreLimits
 from .changes import SilentBus
 from .check_files import check_files
@@ -94,6 +95,9 @@ def _check_all(context: MailContext, report: Report, read_files: bool, progress:
         _check_counters(context, report, mailbox, name)
         _check_sidecar(context, report, mailbox, name)
         done += messages
+    for mailbox, number in plain_mailboxes(context):
+        name = next((name for each, name, _ in boxes if each == mailbox), "")
+        report.left("files not sealed yet", name, f"{number}", partial(seal_plain_files, context, mailbox))
     progress("", total, total)
     if _is_other(context.paths.maildir / SUBSCRIPTIONS, render_subscriptions(context), needed=False):
         report.left("sidecar behind", "", SUBSCRIPTIONS, context.sidecars.write_subscriptions)

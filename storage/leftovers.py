@@ -11,9 +11,11 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from . import collections_leftovers, mail_mailboxes
 from .adoption_directories import look_for_mailboxes
+from .adoption_seal import plain_mailboxes, seal_plain_files
 from .api import MailboxId, NotFound, StoreError
 from .collections_leftovers import clear_collections
 from .mail_context import MailContext, mtime_of
@@ -26,6 +28,8 @@ QUIET = 1.0
 """Seconds in which nobody in this process worked with mail."""
 PATIENCE = 900.0
 """Seconds after which it need not be quiet."""
+SEALED_AT_ONCE = 200
+"""Files of a mailbox sealed after one opening: who switches sealing on has more, and they must not hold up the end."""
 _UNSURE = 2.0
 
 
@@ -64,8 +68,16 @@ def clear(context: MailContext) -> None:
     if context.paths.fts_db.exists():
         attempt(context.text.sweep)
     attempt(lambda: mail_mailboxes.clear_trash(context))
+    attempt(lambda: _seal_what_is_plain(context))
     if clear_collections(context, attempt):
         clear_later(context, collections_leftovers.YOUNG + _UNSURE)
+
+
+def _seal_what_is_plain(context: MailContext) -> None:
+    """Files of others that were taken in by a process that died before it sealed them."""
+    for mailbox, _ in plain_mailboxes(context):
+        job = partial(seal_plain_files, context, mailbox, SEALED_AT_ONCE)
+        context.background.submit(("seal", context.account, mailbox), job)
 
 
 def _look_at_mailboxes(context: MailContext) -> None:

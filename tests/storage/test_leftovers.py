@@ -18,7 +18,7 @@ from preau.storage.collections_files import DESCRIPTION as COLLECTION
 from preau.storage.database import open_database
 from preau.storage.search import SCHEMA, SearchIndex
 from preau.storage.sidecar import DESCRIPTION, SUBSCRIPTIONS, UIDLIST
-from store_contract import ANNE, KEYS, MIXED, PLAIN, append
+from store_contract import ANNE, KEYS, MIXED, PLAIN, append, read
 
 DATA, FACTS = b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", ItemFacts("text/calendar; charset=utf-8", uid="one")
 
@@ -199,6 +199,20 @@ def test_a_directory_in_the_trash_that_a_power_cut_brought_back_goes(root: Path,
         files.settle()
         leftovers.clear(files.context)
         assert not there.exists()
+
+
+def test_sealing_that_was_interrupted_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as files, monkeypatch.context() as dying:
+        dying.setattr(adoption, "seal_plain_files", lambda context, mailbox: None)
+        files.put("1.strange", PLAIN)
+        adoption.look(files.context, files.inbox)
+        files.settle()
+    found = verify(tmp_path, True)
+    assert {(finding.kind, finding.fault) for finding in found} == {("files not sealed yet", False)}
+    with ten_minutes_later(), opened(tmp_path) as files:
+        files.settle()
+        assert [read(files.mail, files.inbox, Uid(1))] == [PLAIN]
+    assert verify(tmp_path, True) == []
 
 
 def test_many_files_without_item_are_a_fault_and_stay(root: Path, sealing: bool) -> None:
