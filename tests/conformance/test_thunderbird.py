@@ -1,11 +1,6 @@
-"""Thunderbird, unchanged and without a display, with the settings that docs/clients.md tells people to type.
-
-Driven by hand: PREAU_THUNDERBIRD=1 scripts/test tests/conformance/test_thunderbird.py. On a machine with much else to do it has
-missed a push once in a few hundred, and nobody knows yet whether it or the server let it slip.
-"""
+"""Thunderbird, unchanged and without a display, with the settings that docs/clients.md tells people to type."""
 
 import base64
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,10 +15,7 @@ from ports import free_base
 from programs import needs
 from thunderbird import ScriptFailed, Thunderbird, thunderbird
 
-pytestmark = [
-    pytest.mark.conformance,
-    pytest.mark.skipif("PREAU_THUNDERBIRD" not in os.environ, reason="by hand: set PREAU_THUNDERBIRD"),
-]
+pytestmark = pytest.mark.conformance
 
 
 @dataclass(frozen=True, slots=True)
