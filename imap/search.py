@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from sys import byteorder
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, cast
 
 from ..storage.api import FIRST_KEYWORD_BIT, SYSTEM_FLAGS, Facts, TextField, TextKey, Uid
 from .sequence import SequenceSet
@@ -313,5 +313,7 @@ class _Search:
             return candidates  # the empty string is in every text; of a header field it asks whether it is there
         uids = self._columns.uids
         text = TextKey(key.field, decode_needle(key.needle, self._charset), key.header)
-        found = self._sources.search_text(text, [Uid(uids[i]) for i in candidates])
+        whole = isinstance(candidates, range) and len(candidates) == len(uids)
+        wanted = cast(Sequence[Uid], uids) if whole else [Uid(uids[i]) for i in candidates]
+        found = self._sources.search_text(text, wanted)
         return [i for i in candidates if uids[i] in found]

@@ -287,8 +287,8 @@ class View:
     def _changed_after(self, changed: Sequence[Uid], answered: Mapping[Uid, int]) -> list[Uid]:
         """Those that changed since they were answered for."""
         highest = self.mailbox.highestmodseq
-        known = [(number, answered.get(number, 0)) for number in changed]
-        return [number for number, modseq in known if modseq < highest and self._modseq_of(number) > modseq]
+        unsure = [number for number in changed if answered.get(number, 0) < highest]
+        return [number for number in unsure if self._modseq_of(number) > answered.get(number, 0)]
 
     def _modseq_of(self, uid: int) -> int:
         place = self.place(uid)

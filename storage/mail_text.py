@@ -248,7 +248,7 @@ class MailText:
         """Those of ascending ids that are still there."""
         if not ids:
             return []
-        if len(ids) > (ids[-1] - ids[0]) // 8:
+        if len(ids) > (ids[-1] - ids[0]) // 3:
             rows = self._context.reader.rows("SELECT id FROM msg WHERE id BETWEEN ? AND ?", (ids[0], ids[-1]))
             wanted = set(ids)
             return [number for (number,) in rows if number in wanted]
