@@ -5,7 +5,8 @@ Usage: python -m bench.run [--messages N] [--rounds N] [--only NAME ...] [--larg
 The work of each operation is compared (octets for FETCH, hits for SEARCH): a row marked `!` did not do the same. So that
 it can be the same, both are filled by APPEND: LMTP has each write its own Received line into the messages. And a session
 looks at the mailbox before those that are measured: whoever is first is told \\Recent by Dovecot, with each message.
-`--large`: only what leaves the messages as they are, of 20,000 messages if --messages says nothing else.
+`--large`: only what leaves the messages as they are, of 20,000 messages if --messages says nothing else (beyond that,
+copies of the first ones).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from .ours import Preau
 from .wire import ImapClient
 
 _AT_ONCE = 50  # messages an APPEND
+_UNIQUE = 20_000  # messages beyond that are copies of the first ones: both servers are filled in minutes
+_COPIED = 10_000  # a COPY
 _QUIET = 0.05  # seconds of processor time in one second: background work is done
 _PATIENCE = 900.0  # seconds
 
@@ -36,10 +39,16 @@ def _fill(peer: Peer, count: int) -> None:
     client = ImapClient(peer.imap)
     client.login(*peer.login(USER))
     done = 0
-    for some in _batches(messages(count)):
+    for some in _batches(messages(min(count, _UNIQUE))):
         client.append_several("INBOX", some)
         done += len(some)
         print(f"\r{peer.name}: {done} of {count} messages appended", end="", file=sys.stderr, flush=True)
+    client.command(b"SELECT INBOX")
+    while done < count:
+        more = min(done, count - done, _COPIED)
+        client.command(b"COPY 1:%d INBOX" % more)
+        done += more
+        print(f"\r{peer.name}: {done} of {count} messages, the later ones copies", end="", file=sys.stderr, flush=True)
     client.command(b"SELECT INBOX")  # nobody else is told \\Recent
     client.close()
     print(file=sys.stderr)
