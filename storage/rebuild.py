@@ -154,7 +154,9 @@ def _fill(
     _settle_names(found, limits)
     _settle_ids(found)
     uidvalidity = max([int(time.time()) & 0x7FFFFFFF, *(box.uidlist.uidvalidity for box in found if box.uidlist)])
-    modseq = time.time_ns() // 1_000_000  # no mailbox changes a thousand times a second for long
+    # No mailbox changes a thousand times a second for long; but a clock that was ahead may have told more, once.
+    modseq = max([time.time_ns() // 1_000_000, *(_told(box, "modseq") for box in found)])
+    connection.execute("UPDATE collections SET token = max(token, ?)", (_told(found[0], "token"),))
     total = sum(len(box.files) for box in found)
     done = kept = messages = skipped = 0
     used: set[bytes] = set()
@@ -179,6 +181,11 @@ def _fill(
     for name in _subscriptions(paths, limits):
         connection.execute("INSERT OR IGNORE INTO subscription VALUES (?)", (name,))
     return Rebuilt(len(found), messages, kept, skipped)
+
+
+def _told(box: _Found, name: str) -> int:
+    number = box.description.get(name)
+    return number if isinstance(number, int) and 0 < number < 1 << 60 else 0
 
 
 def _find_mailboxes(paths: AccountPaths) -> list[_Found]:

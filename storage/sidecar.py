@@ -9,8 +9,9 @@
 V uidvalidity, M mailbox id, P MAILBOXID, N the next UID when the list was begun; I internal date, A save date, T THREADID.
 A line for a message that has gone does no harm: it has no file. The list is begun anew when most of its lines are such.
 
-`collection.json` holds name, uidvalidity, special use and keywords; `maildir/subscriptions.json` the subscribed names.
-Both are replaced when they change.
+`collection.json` holds name, uidvalidity, special use and keywords, and a MODSEQ that the mailbox has not come to (INBOX: a
+sync token of the account's collections, too), which changes once in a million; `maildir/subscriptions.json` the subscribed
+names. Both are replaced when they change.
 
 Owns both forms. Never the truth while index.db is there.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 from . import atomic
 from .api import MailboxId, NotFound, StoreError
+from .index_mailboxes import INBOX
 from .index_reader import select
 from .mail_context import MailContext
 
@@ -198,7 +200,9 @@ def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def describe(context: MailContext, mailbox: MailboxId) -> bytes:
     """collection.json of a mailbox. Raise NotFound."""
-    row = context.reader.first("SELECT name, uidvalidity, special_use, object_id FROM mailbox WHERE id = ?", (mailbox,))
+    row = context.reader.first(
+        "SELECT name, uidvalidity, special_use, object_id, highestmodseq FROM mailbox WHERE id = ?", (mailbox,)
+    )
     if row is None:
         raise NotFound("no such mailbox")
     keywords = context.reader.rows("SELECT bit, name FROM keyword WHERE mailbox = ? ORDER BY bit", (mailbox,))
@@ -210,8 +214,17 @@ def describe(context: MailContext, mailbox: MailboxId) -> bytes:
         "special_use": row[2].split(),
         "object_id": row[3],
         "keywords": [name for _, name in keywords],
+        "modseq": _beyond(row[4]),
     }
+    if row[0] == INBOX:
+        token = context.reader.first("SELECT token FROM collections")
+        description["token"] = _beyond(token[0] if token else 0)
     return json.dumps(description, ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+
+def _beyond(number: int) -> int:
+    """What a rebuild may go on from: more than was given out, and than will be while this is written anew."""
+    return ((number >> 20) + 2) << 20
 
 
 def render_subscriptions(context: MailContext) -> bytes:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,6 +168,28 @@ def test_index_db_goes_while_the_account_is_closed(tmp_path: Path) -> None:
         assert append(files.mail, files.inbox, text(9)) >= now["mailboxes"]["INBOX"]["next"]
         files.settle()
     assert verify_account(tmp_path, ANNE, KEYS[ANNE], sealing=True) == []
+
+
+@pytest.mark.parametrize("first", [0, 31_536_000])
+def test_index_db_goes_again_after_the_clock_was_a_year_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """MODSEQs and tokens jump by the time; they must not come back when the time does."""
+    right, right_ns = time.time, time.time_ns
+    crash_victim.prepare(tmp_path)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: right() + first)
+        ahead.setattr(time, "time_ns", lambda: right_ns() + first * 1_000_000_000)
+        lose_index(AccountPaths(tmp_path, ANNE))
+        with opened(tmp_path) as files:
+            look_at(files.account)
+            files.settle()
+    with opened(tmp_path) as files:
+        before = look_at(files.account)
+        files.settle()
+    lose_index(AccountPaths(tmp_path, ANNE))
+    with opened(tmp_path) as files:
+        assert_rebuilt(files, before)
 
 
 def test_index_db_goes_while_another_process_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

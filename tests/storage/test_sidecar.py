@@ -52,6 +52,7 @@ def test_descriptions_follow(files: Files) -> None:
         "special_use": ["\\Archive"],
         "object_id": box.object_id,
         "keywords": ["Rouge"],
+        "modseq": 2 << 20,
     }
     assert "Hiver" in json.loads((files.paths.maildir / SUBSCRIPTIONS).read_bytes())
 
