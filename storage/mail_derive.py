@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Protocol
 
 from ..formats.bodystructure import render_bodystructure
@@ -79,13 +80,12 @@ class Derived:
 class Derivation:
     """Takes the octets of a message from one or several writers, each from its own beginning; any thread."""
 
-    __slots__ = ("_derived", "_head", "_head_size", "_lock", "_scanner", "size")
+    __slots__ = ("_derived", "_head", "_lock", "_scanner", "size")
 
     def __init__(self) -> None:
         """Nothing seen yet."""
         self._scanner = Scanner()
-        self._head: list[bytes] = []
-        self._head_size = 0
+        self._head = BytesIO()  # its value is handed out without a copy
         self._lock = threading.Lock()
         self._derived: Derived | None = None
         self.size = 0  # octets seen
@@ -97,12 +97,10 @@ class Derivation:
             if known < 0 or known >= len(data) or self._derived is not None:
                 return
             fresh = data[known:] if known else data
+            if self.size < KEPT_FOR_TEXT:
+                self._head.write(fresh[: KEPT_FOR_TEXT - self.size])
             self.size += len(fresh)
             self._scanner.feed(fresh)
-            if self._head_size < KEPT_FOR_TEXT:
-                piece = fresh[: KEPT_FOR_TEXT - self._head_size]
-                self._head.append(piece)
-                self._head_size += len(piece)
 
     def finish(self, size: int) -> Derived | None:
         """The whole message has `size` octets. None when something else was seen (a twin was fed otherwise)."""
@@ -110,8 +108,8 @@ class Derivation:
             if size != self.size:
                 return None
             if self._derived is None:
-                self._derived = derive(self._scanner.close(), b"".join(self._head), self.size)
-                self._head = []
+                self._derived = derive(self._scanner.close(), self._head.getvalue(), self.size)
+                self._head = BytesIO()
             return self._derived
 
 
