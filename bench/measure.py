@@ -54,6 +54,25 @@ def pss_kib(pid: int) -> int:
     return total
 
 
+def roles(pid: int) -> dict[int, str]:
+    """The processes of ours below `pid` that are `preau serve ROLE`, with their roles."""
+    found = {}
+    for process in tree(pid):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        role = words[words.index(b"serve") + 1] if b"serve" in words else b""
+        if role.isalpha():
+            found[process] = role.decode()
+    return found
+
+
+def peak_kib(pid: int, *, forget: bool = False) -> int:
+    """The most memory (RSS) a process had since it was last told to `forget`, in KiB. Raise OSError for what has ended."""
+    if forget:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets the peak to what it has now
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
 @dataclass
 class Figure:
     """One operation on one server: seconds of each round, processor seconds in all, and the work that was done."""
