@@ -25,7 +25,17 @@ from disk_log import needs_strace
 from instance import DOMAIN, Instance, command_of, descendants, is_gone, make_instance, serving, wait_for
 
 MARIE = f"marie.durand@{DOMAIN}"
-SETTINGS = "[imap]\nworkers = 1\n[dav]\nworkers = 1\n[auth]\npatience = 3\n"
+SETTINGS = """
+[imap]
+workers = 1
+[dav]
+workers = 1
+[auth]
+patience = 3
+[queue]
+steps = [2]
+delivery_retry_seconds = 2
+"""
 STORED = ("renameat", "fsync", "fdatasync", "pwrite64", "sendto")
 CALLS: dict[str, tuple[str, ...]] = {
     "auth": ("write", "fdatasync", "renameat", "sendto"),
