@@ -152,6 +152,10 @@ class Shelf:
             self.drop(oldest)
             oldest.forget()
 
+    def __len__(self) -> int:
+        """How many mailboxes keep something."""
+        return len(self._octets)
+
     def used(self, kept: Kept) -> None:
         """Somebody asked."""
         octets = self._octets.pop(kept, None)

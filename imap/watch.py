@@ -62,6 +62,8 @@ class Watch:
         watched = self._watched.get(key)
         if watched is not None and watched.mailbox is session.view.mailbox:
             self._leave(session, key, watched)
+        else:
+            self._shelf.drop(session.view.kept)  # of a mailbox that was deleted, and is there again under its number
         session.view.mailbox.close()
 
     def _leave(self, session: Session, key: _Key, watched: _Watched) -> None:

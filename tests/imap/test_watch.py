@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from imap_steps import ACCOUNT, Client, make_site
+from preau.imap.kept import Shelf, Table
 from preau.imap.session import Session
 from preau.imap.watch import Watch
 from preau.storage.api import AccountId, Change, MailboxId, Unavailable
@@ -133,3 +134,20 @@ def test_who_selects_is_told_of_before_the_mailbox_is_looked_at(monkeypatch: pyt
     with pytest.raises(Unavailable):
         watch.open(other, mailbox, read_only=False)
     assert watch.concerns(Change(ACCOUNT, mailbox, 1))
+
+
+def test_what_is_kept_goes_with_the_last_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, watch, (one, two), mailbox, _, _ = two_sessions()
+    shelf = Shelf()
+    assert one.view is not None
+    assert two.view is not None
+    assert one.view.kept is two.view.kept
+    monkeypatch.setattr(one.view.kept, "_shelf", shelf)
+    monkeypatch.setattr(watch, "_shelf", shelf)
+    one.view.kept.take(Table(1, one.view.uids, {}))
+    watch.close(one)
+    assert len(shelf) == 1
+    two.view.mailbox = one.account.mail.open(mailbox)  # type: ignore[union-attr]  # signed in
+    monkeypatch.setattr(watch, "_watched", {})  # deleted and made again meanwhile
+    watch.close(two)
+    assert len(shelf) == 0
