@@ -179,7 +179,7 @@ def _check_account(context: MailContext, report: Report) -> None:
 def _check_sidecar(context: MailContext, report: Report, mailbox: MailboxId, name: str) -> None:
     try:
         directory = context.directory(mailbox)
-        described = describe(context, mailbox)
+        described = describe(context.reader, mailbox)
     except StoreError:
         return
     listed = read_uidlist(directory / UIDLIST)

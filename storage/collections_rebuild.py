@@ -46,10 +46,10 @@ def take_up(context: MailContext, key: bytes | None) -> set[CollectionId]:
 def _make_ready(context: MailContext, connection: apsw.Connection, key: bytes | None) -> None:
     if connection.execute("SELECT ready FROM collections").get:
         return  # another process was first
-    # Above every token ever given: those rise by one a change, this by 256,000 a second. INBOX's description may have told
-    # the rebuild of more, from a time when the clock was ahead.
+    # Above every token ever given: those rise by one a change, this by 256,000 a second. A rebuild knows (INBOX's description
+    # may have told it of more, from a time when the clock was ahead).
     now, told = time.time_ns(), int(str(connection.execute("SELECT token FROM collections").get))
-    token, seconds = max(now // 1_000_000 << 8, told + 1), now // 1_000_000_000
+    token, seconds = told if told > 1 else now // 1_000_000 << 8, now // 1_000_000_000
     found = _descriptions(context)
     if found:
         connection.execute("UPDATE collections SET token = ?, floor = ?", (token, token))

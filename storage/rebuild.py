@@ -26,17 +26,18 @@ from . import atomic
 from .account_db import AccountDatabase
 from .account_lock import AccountLock
 from .adoption_files import inspect
-from .api import DELETED, FIRST_KEYWORD_BIT, MAX_KEYWORDS, SEEN, AccountId, AccountKeys, StoreError, StoreLimits
+from .api import DELETED, FIRST_KEYWORD_BIT, MAX_KEYWORDS, SEEN, AccountId, AccountKeys, MailboxId, StoreError, StoreLimits
 from .cache import delete_database
 from .collections_schema import COLLECTIONS_SCHEMA
 from .index_mailboxes import DEFAULT_MAILBOXES, INBOX, checked_name, new_object_id
 from .index_messages import MessageRow, insert_row
+from .index_reader import IndexReader
 from .index_schema import MAIL_SCHEMA, SEALED
 from .mail_context import new_email_id
 from .maildir import INFO, NAMED_FLAGS, OwnName, is_plain_base, mailbox_name, parse_base, split_name
 from .paths import AccountPaths
 from .seal import MAGIC, InvalidSeal, looks_sealed, plain_size
-from .sidecar import DESCRIPTION, SUBSCRIPTIONS, UIDLIST, Listed, UidList, read_json, read_uidlist
+from .sidecar import DESCRIPTION, SUBSCRIPTIONS, UIDLIST, Listed, UidList, describe, read_json, read_uidlist
 
 log = logging.getLogger("preau.storage")
 
@@ -156,7 +157,8 @@ def _fill(
     uidvalidity = max([int(time.time()) & 0x7FFFFFFF, *(box.uidlist.uidvalidity for box in found if box.uidlist)])
     # No mailbox changes a thousand times a second for long; but a clock that was ahead may have told more, once.
     modseq = max([time.time_ns() // 1_000_000, *(_told(box, "modseq") for box in found)])
-    connection.execute("UPDATE collections SET token = max(token, ?)", (_told(found[0], "token"),))
+    token = max(time.time_ns() // 1_000_000 << 8, _told(found[0], "token") + 1)  # 256,000 changes a second
+    connection.execute("UPDATE collections SET token = ?", (token,))
     total = sum(len(box.files) for box in found)
     done = kept = messages = skipped = 0
     used: set[bytes] = set()
@@ -178,6 +180,9 @@ def _fill(
     connection.execute(
         "UPDATE account SET uidvalidity = ?, mailbox = ?", (uidvalidity, max((box.id for box in found), default=0))
     )
+    index = IndexReader(connection, paths.index_db.name)
+    for box in found:  # before the index is there: what it gives out is never more than is told of it
+        atomic.replace_file(box.path / DESCRIPTION, describe(index, MailboxId(box.id)), tmp=paths.tmp)
     for name in _subscriptions(paths, limits):
         connection.execute("INSERT OR IGNORE INTO subscription VALUES (?)", (name,))
     return Rebuilt(len(found), messages, kept, skipped)

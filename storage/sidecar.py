@@ -28,7 +28,7 @@ from typing import Any
 from . import atomic
 from .api import MailboxId, NotFound, StoreError
 from .index_mailboxes import INBOX
-from .index_reader import select
+from .index_reader import IndexReader, select
 from .mail_context import MailContext
 
 log = logging.getLogger("preau.storage")
@@ -98,7 +98,7 @@ class Sidecars:
             self._anew.add(mailbox)
         try:
             directory = self._context.directory(mailbox)
-            description = describe(self._context, mailbox)
+            description = describe(self._context.reader, mailbox)
             _replace_if_other(directory / DESCRIPTION, description)
             self._write_list(mailbox, directory / UIDLIST)
         except (NotFound, FileNotFoundError):
@@ -198,14 +198,12 @@ def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def describe(context: MailContext, mailbox: MailboxId) -> bytes:
+def describe(index: IndexReader, mailbox: MailboxId) -> bytes:
     """collection.json of a mailbox. Raise NotFound."""
-    row = context.reader.first(
-        "SELECT name, uidvalidity, special_use, object_id, highestmodseq FROM mailbox WHERE id = ?", (mailbox,)
-    )
+    row = index.first("SELECT name, uidvalidity, special_use, object_id, highestmodseq FROM mailbox WHERE id = ?", (mailbox,))
     if row is None:
         raise NotFound("no such mailbox")
-    keywords = context.reader.rows("SELECT bit, name FROM keyword WHERE mailbox = ? ORDER BY bit", (mailbox,))
+    keywords = index.rows("SELECT bit, name FROM keyword WHERE mailbox = ? ORDER BY bit", (mailbox,))
     description = {
         "kind": "mailbox",
         "id": int(mailbox),
@@ -217,7 +215,7 @@ def describe(context: MailContext, mailbox: MailboxId) -> bytes:
         "modseq": _beyond(row[4]),
     }
     if row[0] == INBOX:
-        token = context.reader.first("SELECT token FROM collections")
+        token = index.first("SELECT token FROM collections")
         description["token"] = _beyond(token[0] if token else 0)
     return json.dumps(description, ensure_ascii=False, indent=1, sort_keys=True).encode()
 

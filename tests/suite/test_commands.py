@@ -198,6 +198,21 @@ def test_store_verify_tells_what_is_lost(marie: Instance) -> None:
     assert marie.preau("store", "verify").code == 0
 
 
+def test_store_verify_counts_what_interrupted_steps_left(marie: Instance) -> None:
+    """It is no fault: it goes by itself."""
+    assert marie.preau("mailbox", "create", MARIE, "Sorties").code == 0
+    (description, *_) = (marie.folder / "data" / "accounts").rglob("dav/calendars/*/collection.json")
+    description.unlink()
+    done = marie.preau("store", "verify")
+    assert (done.code, done.output) == (0, "")
+    assert "1 things that interrupted steps left" in done.error
+    assert "description differs" in marie.preau("store", "verify", "--verbose").output
+    found = json.loads(marie.preau("store", "verify", "--json").output)
+    assert [(each["fault"], each["mendable"]) for each in found] == [(False, True)]
+    assert marie.preau("store", "verify", "--repair").code == 0
+    assert answer(marie, "store", "verify") == []
+
+
 def test_traces_tell_what_the_operator_did(marie: Instance) -> None:
     assert marie.preau("user", "lock", MARIE, "--reason", "phone stolen").code == 0
     assert "lock" in marie.preau("traces", "show", MARIE, "--since", "1d").output
