@@ -74,7 +74,7 @@ def handle_thread(session: Session, args: Thread) -> Steps:
     numbers = uids if args.uid else found.numbers
     table, places = yield from _known(session, _NAMES[args.algorithm], uids)
     kept = session.selected.kept
-    whole = table is kept.table and isinstance(places, range) and (args.uid or isinstance(numbers, range))
+    whole = table is kept.table and isinstance(places, range) and (args.uid or numbers == range(1, len(uids) + 1))
     text = kept.text((args.algorithm, args.uid)) if whole else None
     if text is None:
         text = yield from work(_threads, args.algorithm, table, places, numbers)
@@ -93,7 +93,9 @@ def _known(session: Session, keys: frozenset[Key], uids: Sequence[int]) -> Gener
     table = kept.table
     if not uids:
         return Table(columns=dict.fromkeys(keys, ())), ()
-    if table.uidvalidity == mailbox.uidvalidity and keys <= table.columns.keys():
+    # Of all messages, a table that still has some that went would give no order that can be kept.
+    stale = table.uidvalidity != mailbox.uidvalidity or len(uids) == len(mailbox.uids) != len(table.uids)
+    if not stale and keys <= table.columns.keys():
         places = table.places(uids)
         if places is not None:
             return table, places

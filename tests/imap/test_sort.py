@@ -110,6 +110,11 @@ def test_what_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> Non
     client.add(b"Subject: short\r\n\r\n")
     client.say(b"NOOP")
     assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 5 4 2 3 1"]
+    client.say(b"STORE 2 +FLAGS (\\Deleted)")
+    client.say(b"EXPUNGE")
+    assert client.say(b"SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 4 3 2 1"]
+    assert list(client.session.selected.kept.table.uids) == [1, 3, 4, 5]
+    assert client.say(b"UID SORT (SIZE) UTF-8 ALL")[0] == ["* SORT 5 4 3 1"]
     assert asked == [[1, 2, 3, 4], [5]]
 
 
