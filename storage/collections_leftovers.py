@@ -66,10 +66,9 @@ def find_strays(context: MailContext, collection: CollectionId) -> Strays:
     below = path.relative_to(context.paths.dav)
     items = [file for name, file in there.items() if name not in named and str(below / name) not in noted]
     facts = list(lone_facts(path, [*there, *named]))
-    old = [file for file in (*items, *facts) if not is_young(file)]
-    return Strays(
-        [file for file in items if file in old], [file for file in facts if file in old], len(old) < len(items) + len(facts)
-    )
+    old_items = [file for file in items if not is_young(file)]
+    old_facts = [file for file in facts if not is_young(file)]
+    return Strays(old_items, old_facts, len(old_items) + len(old_facts) < len(items) + len(facts))
 
 
 def stray_directories(context: MailContext) -> Iterator[tuple[Path, bool]]:
@@ -181,7 +180,10 @@ def _clear_one(
 
 
 def _entries(path: Path) -> int:
-    return len(_listed(path))
+    try:
+        return len(os.listdir(path))
+    except OSError:
+        return 0
 
 
 def _listed(folder: Path) -> list[Path]:
