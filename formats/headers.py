@@ -31,8 +31,9 @@ def split_header(message: bytes) -> tuple[bytes, int]:
 
 
 # A field as it should be, with the lines that continue it: its whole and its name. And a block of nothing but such fields.
-_RAW_FIELD = re.compile(rb"(([^ \t\r\n:][^:\n]*+):[^\n]*+\n(?:[ \t][^\n]*+\n)*+)")
-_REGULAR = re.compile(rb"(?:[^ \t\r\n:][^:\n]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+(?:\r?\n)?")
+# Groups are not possessive: CPython 3.11.2 keeps half of a last repetition that failed. No line can be read in two ways.
+_RAW_FIELD = re.compile(rb"(([^ \t\r\n:][^:\n]*+):[^\n]*+\n(?:[ \t][^\n]*+\n)*)")
+_REGULAR = re.compile(rb"(?:[^ \t\r\n:][^:\n]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*)*(?:\r?\n)?")
 
 
 def raw_fields(block: bytes) -> Iterable[tuple[bytes, bytes]]:
