@@ -121,6 +121,7 @@ def render_trace(*, reverse_path: Address | None, recipient: str) -> bytes:
     return f"Return-Path: <{reverse_path or ''}>\r\nDelivered-To: {recipient}\r\n".encode()
 
 
+@lru_cache(maxsize=4)  # many messages come in one second
 def render_date(now: int) -> str:
     """A date-time of RFC 5322 section 3.3, in UTC and in English whatever the locale."""
     at = datetime.fromtimestamp(now, UTC)

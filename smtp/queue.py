@@ -244,13 +244,14 @@ class QueueServer:
         found = [each for each in listed if each not in self._fresh]
         if found:
             await asyncio.to_thread(self._spool.sync_incoming)
-        for begin in range(0, len(found), _TAKEN_AT_ONCE):
-            await self._take(found[begin : begin + _TAKEN_AT_ONCE])
+        await self._take(found)
 
     async def _take(self, identifiers: Sequence[str]) -> None:
         """Note messages of the spool that are certain to be there, and have them tried."""
-        if not identifiers:
-            return
+        for begin in range(0, len(identifiers), _TAKEN_AT_ONCE):
+            await self._take_some(identifiers[begin : begin + _TAKEN_AT_ONCE])
+
+    async def _take_some(self, identifiers: Sequence[str]) -> None:
         now = self.now()
 
         def note(connection: apsw.Connection) -> tuple[dict[str, _New], list[str], list[str]]:

@@ -71,6 +71,8 @@ class Background:
         Two jobs of one key never run at the same time. `idle`: a look that may as well be taken another time; it is dropped
         when its owner closes. After close() nothing is taken any more.
         """
+        if not latest and key in self._waiting:
+            return  # it leaves the table before it runs: what is asked for here, it will see
         with self._condition:
             if self._closing:
                 return

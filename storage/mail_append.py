@@ -102,7 +102,7 @@ def _insert(
     change: OwnChange,
 ) -> Placed:
     flagged = [
-        replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True))
+        replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True)) if draft.flags else row
         for row, draft in zip(rows, drafts, strict=True)
     ]
     check_files_lie_in(context.cur(mailbox, check=False), rows)

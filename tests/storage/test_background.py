@@ -119,6 +119,30 @@ def test_a_job_is_put_off_by_who_asks_again_but_not_for_ever(background: Backgro
     assert done == ["first"]
 
 
+def test_whoever_asks_is_seen_by_a_job_that_runs_afterwards(background: Background) -> None:
+    asked = 0
+    seen: list[int] = []
+    lock = threading.Lock()
+
+    def look() -> None:
+        seen.append(asked)
+
+    def ask() -> None:
+        nonlocal asked
+        for _ in range(2_000):
+            with lock:
+                asked += 1
+            background.submit("key", look)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    background.settle()
+    assert seen[-1] == asked == 8_000
+
+
 def test_a_job_that_is_due_does_not_wait_behind_one_whose_key_is_running(background: Background) -> None:
     begun, end, other = threading.Event(), threading.Event(), threading.Event()
 
