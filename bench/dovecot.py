@@ -61,6 +61,7 @@ userdb {{
   args = uid={mail} gid={mail_group} home={root}/mail/%u allow_all_users=yes
 }}
 default_client_limit = 4000
+default_vsz_limit = 4 G
 default_process_limit = 2000
 service imap-login {{
   service_count = 0
