@@ -41,6 +41,8 @@ log = logger("auth")
 
 T = TypeVar("T")
 
+_GATHER = 0.02  # seconds in which sessions that end are told of together
+_AT_ONCE = 128  # sessions a call
 _BACK_OFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # seconds; the last one repeats
 
 
@@ -58,6 +60,8 @@ class SocketAuthenticator:
         self._tried = asyncio.Event()
         self._up = False
         self._closed = False
+        self._ended: list[SessionId] = []
+        self._telling: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -73,6 +77,8 @@ class SocketAuthenticator:
     async def close(self) -> None:
         """End the stream and the connection."""
         self._closed = True
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=1.0)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -124,11 +130,21 @@ class SocketAuthenticator:
         return _understood(_recipients, await self._call("lookup", address=address))
 
     async def close_session(self, session: SessionId) -> None:
-        """Tell that a session ended. Never raises."""
-        try:
-            await self._call("close_session", session=session)
-        except AuthUnavailable as error:
-            log.debug("session end not told", reason=str(error))
+        """Tell that a session ended, together with others that end just then. Never raises."""
+        self._ended.append(session)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell_ended())
+        # Whoever stops waiting leaves the others, and what is to be told, alone.
+        await asyncio.shield(self._telling)
+
+    async def _tell_ended(self) -> None:
+        await asyncio.sleep(_GATHER)
+        sessions, self._ended, self._telling = self._ended, [], None
+        for begin in range(0, len(sessions), _AT_ONCE):
+            try:
+                await self._call("close_sessions", sessions=sessions[begin : begin + _AT_ONCE])
+            except AuthUnavailable as error:
+                log.debug("session ends not told", reason=str(error), sessions=len(sessions) - begin)
 
     async def check_session(self, session: SessionId) -> bool:
         """Whether the session may go on. Raise AuthUnavailable."""

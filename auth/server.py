@@ -1,6 +1,6 @@
 """The role `auth`: the verifier and the administration behind Unix sockets (auth-security 2.1; decisions 3 and 4).
 
-    RUN/auth-<role>.sock   authenticate, scram_begin, scram_finish, lookup, may_send, close_session, check_session,
+    RUN/auth-<role>.sock   authenticate, scram_begin, scram_finish, lookup, may_send, close_sessions, check_session,
                            subscribe: as the role may
     RUN/admin.sock         every method of Administration, for root and the owner
 
@@ -64,6 +64,7 @@ ADMIN_OPS: Mapping[str, inspect.Signature] = {
 
 _MAX_ADMIN_FRAME = 16 * 1024 * 1024
 _MAX_FIELD = 4096
+_MAX_LIST = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +234,9 @@ class AuthServer:
                 return {"local": local, "outside": list(found.outside), "served": found.served}
             case "may_send" if Service.SMTP in SERVICES[role]:
                 return {"may": await engine.may_send(SessionId(_text(fields, "session")), _text(fields, "address"))}
-            case "close_session":
-                await engine.close_session(SessionId(_text(fields, "session")))
+            case "close_sessions":
+                for session in _texts(fields, "sessions"):
+                    await engine.close_session(SessionId(session))
                 return {}
             case "check_session":
                 return {"live": await engine.check_session(SessionId(_text(fields, "session")))}
@@ -372,6 +374,13 @@ def _text(fields: dict[str, Any], name: str, default: str | None = None) -> str:
     if not isinstance(value, str) or len(value) > _MAX_FIELD:
         raise RpcRefused(f"{name}: a string of at most {_MAX_FIELD} characters")
     return value
+
+
+def _texts(fields: dict[str, Any], name: str) -> list[str]:
+    values = fields.get(name)
+    if not isinstance(values, list) or len(values) > _MAX_LIST:
+        raise RpcRefused(f"{name}: a list of at most {_MAX_LIST} strings")
+    return [_text({name: value}, name) for value in values]
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:

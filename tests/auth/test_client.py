@@ -217,9 +217,31 @@ def test_a_lost_stream_is_told_and_renewed(tmp_path: Path) -> None:
         assert await client.check_session(SessionId("s")) is True
         fake.answers["check_session"] = {"live": "yes"}
         assert await client.check_session(SessionId("s")) is False
-        fake.answers["close_session"] = {}
+        fake.answers["close_sessions"] = {}
         await client.close_session(SessionId("s"))
-        assert fake.asked[-1] == ("close_session", {"session": "s"})
+        assert fake.asked[-1] == ("close_sessions", {"sessions": ["s"]})
+
+    run(tmp_path, test)
+
+
+def test_sessions_that_end_together_are_told_together(tmp_path: Path) -> None:
+    async def test(fake: FakeAuth, client: SocketAuthenticator) -> None:
+        await fake.up()
+        await client.start()
+        fake.answers["close_sessions"] = {}
+        ids = [f"s{number}" for number in range(300)]
+        ending = [asyncio.create_task(client.close_session(SessionId(each))) for each in ids]
+        await asyncio.sleep(0)
+        ending[0].cancel()  # who stops waiting keeps nobody's end from being told
+        await asyncio.gather(*ending, return_exceptions=True)
+        told = [fields["sessions"] for op, fields in fake.asked if op == "close_sessions"]
+        assert len(told) == 3
+        assert [each for part in told for each in part] == ids
+        late = asyncio.create_task(client.close_session(SessionId("late")))
+        await asyncio.sleep(0)
+        await client.close()
+        await late
+        assert fake.asked[-1] == ("close_sessions", {"sessions": ["late"]})
 
     run(tmp_path, test)
 

@@ -121,6 +121,13 @@ def test_signing_in_through_the_socket(folder: Path) -> None:
             assert isinstance(refused, Denied)
             assert await imap.check_session(answer.session)
             await imap.close_session(answer.session)
+            assert served.server.engine is not None
+            events = served.server.engine.traces.of_account(answer.identity.account)
+            assert [event["ev"] for event in events].count("sess.close") == 1
+            raw = served.client("auth-imap")
+            for wrong in (None, "s", [1], ["s"] * 2_000, ["s" * 5_000]):
+                with pytest.raises(RpcRefused):
+                    await raw.call("close_sessions", sessions=wrong)
 
     asyncio.run(scenario())
 
