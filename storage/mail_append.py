@@ -105,18 +105,20 @@ def _insert(
         replace(row, flags=flag_bits(connection, mailbox, draft.flags, make=True)) if draft.flags else row
         for row, draft in zip(rows, drafts, strict=True)
     ]
-    check_files_lie_in(context.cur(mailbox, check=False), rows)
-    return put_in(connection, mailbox, flagged, room=context.quota, mtimes=(change.before, change.after), ours=True)
+    placed = put_in(connection, mailbox, flagged, room=context.quota, mtimes=(change.before, change.after), ours=True)
+    check_files_lie_in(context.cur(mailbox, check=False), rows, placed)
+    return placed
 
 
-def check_files_lie_in(cur: Directory, rows: Sequence[MessageRow]) -> None:
-    """Raise Unavailable unless each file is still where its row will say, within the transaction that puts the rows in.
+def check_files_lie_in(cur: Directory, rows: Sequence[MessageRow], placed: Placed) -> None:
+    """Raise Unavailable unless each file is still where its row says, within the transaction that put the rows in.
 
     Adoption removes what it takes for the file of a delivery that was tried again, within one, too: a file of this very
     moment, when the clock jumps or this process was stopped for long.
     """
     folder = f"{cur.path}/"
-    if not all(os.path.lexists(folder + file_name(row.fname, row.fflags)) for row in rows):
+    needed = (row for row, spare in zip(rows, placed.spare, strict=True) if not spare)
+    if not all(os.path.lexists(folder + file_name(row.fname, row.fflags)) for row in needed):
         raise Unavailable("a file has gone before its transaction")
 
 

@@ -135,8 +135,8 @@ def _insert(
         )
         for uid, row in zip(sources, rows, strict=True)
     ]
-    check_files_lie_in(context.cur(target, check=False), rows)
     removed = take_out(connection, source, sources, only_deleted=False) if move else None
     # A move never fails for lack of room: it takes none.
     placed = put_in(connection, target, rows, room=None if move else context.quota, mtimes=mtimes, ours=True)
+    check_files_lie_in(context.cur(target, check=False), rows, placed)
     return placed, sources, removed
