@@ -26,7 +26,7 @@ from . import reply as replies
 from .authentication import Authentication
 from .commands import Mail
 from .intake import Intake, IntakeSettings, Rooms, Surroundings
-from .lookups import Lookups
+from .lookups import SECONDS, Lookups
 from .modes import MX, SUBMISSION, Mode, SessionLimits
 from .policy import is_trusted
 from .reception import Reception
@@ -71,6 +71,7 @@ class SmtpSettings:
     scram: bool = False  # offer SCRAM-SHA-256, which opens with app passwords alone
     banner_seconds: float = 0.0  # of silence on port 25 before the greeting: who speaks first is no mail server
     delivery_socket: Path | None = None  # who is asked whether a mailbox is full; None: nobody
+    lookup_seconds: float = SECONDS  # how long an answer of `auth` is good for
     threads: int = 8  # for disk work
     limits: SessionLimits = field(default_factory=lambda: SessionLimits(messages=1_000, idle_commands=100))
 
@@ -106,7 +107,7 @@ class SmtpServer:
             if rooms is None and settings.delivery_socket is not None
             else None
         )
-        lookups = Lookups(authenticator)
+        lookups = Lookups(authenticator, settings.lookup_seconds)
         authenticator.on_revoke(lambda revocation: lookups.clear())
         self._around = Surroundings(
             IntakeSettings(

@@ -150,6 +150,7 @@ def smtp_settings(settings: Settings) -> SmtpSettings:
         support_phone=settings.auth.support_phone,
         scram=settings.auth.scram,
         delivery_socket=layout_of(settings).delivery_socket,
+        lookup_seconds=settings.delivery.lookup_seconds,
         limits=fill(SessionLimits, settings.smtp, message_size=settings.limits.message_size),
     )
 
@@ -181,6 +182,7 @@ def local_settings(settings: Settings) -> LocalSettings:
         domains=frozenset(domain.lower() for domain in domains),
         tag_separator=settings.auth.delimiter,
         received=settings.queue.received,
+        lookup_seconds=settings.delivery.lookup_seconds,
         deadlines=fill(Deadlines, settings.queue, prefix="delivery_", suffix="_seconds"),
     )
 
