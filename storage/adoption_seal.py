@@ -2,9 +2,9 @@
 
 A crash at any point leaves one file that a row names, and at most one more that is named in `unlink`:
 
-1. the new name is noted in `unlink`, as one to be removed in an hour;
-2. the sealed file is written, flushed, published under it, the directory flushed;
-3. one transaction gives the new name to the row, takes the note back, and notes the old name for removal.
+1. the sealed file is written and flushed; its name to come is noted in `unlink`, as one to be removed in an hour;
+2. within one transaction it gets that name and the directory is flushed, the row takes it, the note is taken back, and the old
+   name is noted for removal.
 
 What is read stays the same octets (lone LFs become CRLF, as they were read before), so no MODSEQ rises.
 Owns that order.
@@ -105,15 +105,16 @@ def _replace(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row,
         connection.execute("INSERT OR REPLACE INTO unlink VALUES (?, ?, ?, ?)", (directory, fresh, shown, later))
 
     context.db.transact(announce)
-    with context.own_change(mailbox, cur) as change:
-        file.publish_in(cur, file_name(fresh, shown))
-    cur.sync()
 
     def take(connection: apsw.Connection) -> None:
-        # Whoever removes what an hour made old (a clock that jumps makes it old at once) takes the note with it.
+        # Whoever removes what an hour made old (a clock that jumps makes it old at once) takes the note with it: then the file
+        # must not be there for adoption to find.
         noted = connection.execute("SELECT 1 FROM unlink WHERE dir = ? AND fname = ?", (directory, fresh)).get
         if noted is None:
             return
+        with context.own_change(mailbox, cur) as change:
+            file.publish_in(cur, file_name(fresh, shown))
+        cur.sync()
         connection.execute(
             "UPDATE msg SET fname = ?, fflags = ?, form = ?, dek = ? WHERE id = ? AND fname = ?",
             (fresh, shown, SEALED, wrapped, number, base),
@@ -125,4 +126,9 @@ def _replace(context: MailContext, mailbox: MailboxId, cur: Directory, row: Row,
             connection.execute("UPDATE unlink SET after = 0 WHERE dir = ? AND fname = ?", (directory, fresh))
         note_own_change(connection, mailbox, change)
 
-    context.db.transact(take)
+    try:
+        context.db.transact(take)
+    except FileNotFoundError:
+        log.warning("a plain file is not sealed", extra={"account": context.account, "error": "the draft has gone"})
+    finally:
+        file.abort()  # unless it was published
