@@ -217,7 +217,7 @@ class DeliverySection:
     message_seconds: float = key(1_800.0, "receiving one message", unit=Unit.SECONDS, minimum=1)
     hold_accounts: int = key(1_000, "accounts kept open", minimum=1)
     hold_seconds: float = key(300.0, "time an account is kept open after a delivery", unit=Unit.SECONDS)
-    lookup_seconds: float = key(2.0, "time that a looked-up address is good for, in smtp, queue and delivery", unit=Unit.SECONDS)
+    lookup_seconds: float = key(2.0, "time that a looked-up address is good for, in smtp and queue too", unit=Unit.SECONDS)
     threads: int = key(8, "threads that wait for the disk", minimum=1, maximum=64)
 
 
