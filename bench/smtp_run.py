@@ -3,7 +3,7 @@
 Usage: python -m bench.smtp_run [--rounds N] [--json FILE]
 
 Both fsync the queue file before they answer, and both deliver to Maildir files meanwhile; ours seals what it stores.
-Behind the table: how much memory a message of 50 MB takes in each of our processes on its way.
+Before the table: how much memory a message of 50 MB takes in each of our processes on its way.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="preau-bench-") as folder:
         root = Path(folder)
         with Preau(root / "preau", CLIENTS) as ours:
+            added = memory(ours)  # first: what other work left free in a process would hide it
             if postfix.installed():
                 with postfix.Postfix(root / "postfix") as peer:
                     results = run([ours, peer], chosen.rounds)
             else:
                 print("Postfix is not installed, or this is not root: our own times only (apt install postfix)")
                 results = run([ours], chosen.rounds)
-            added = memory(ours)
     if chosen.json:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         figures = {
