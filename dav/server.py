@@ -55,8 +55,7 @@ class DavServer:
         """Accept on `listeners`. Raise ValueError for one with TLS when there is no certificate."""
         loop = asyncio.get_running_loop()
         if self._bus is not None:
-            # Every request looks at the index anew: what others announce need only be taken off the socket.
-            self._bus.listen(lambda change: None)
+            # Every request looks at the index anew, so nobody here listens, and others send next to nothing.
             loop.add_reader(self._bus.fileno(), self._bus.drain)
         self._sign_in = sign_in = SignIn(self._settings, self._authenticator, self._key_holder, self._store, self._await_thread)
         app = App(make_site(self._settings, self._plugins, self._threads, self._clock), sign_in)
