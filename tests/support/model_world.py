@@ -132,9 +132,9 @@ class World:
             process.close()
 
     def verify(self) -> None:
-        """What `preau store verify` says of it all, once it is closed: nothing."""
+        """What `preau store verify` says of it all, once it is closed: nothing, but that foreign mail waits to be sealed."""
         found = verify_account(self.root, ANNE, KEYS[ANNE], sealing=self.sealing)
-        if found:
+        if any(finding.kind != "files not sealed yet" for finding in found):
             raise Fault(f"seed {self.seed}: {found}\n" + self.story())
 
     # -- the course of things
