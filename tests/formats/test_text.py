@@ -3,7 +3,7 @@ import tracemalloc
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from messages import ALTERNATIVE_WITH_ATTACHMENT, FORWARDED, FRENCH_8BIT, HTML_ONLY, MESSAGES, crlf, generated
@@ -56,6 +56,7 @@ def test_normalise_is_idempotent_for_every_character() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40))
+@example("\u1f80")
 def test_spellings_of_one_text_compare_equal(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
