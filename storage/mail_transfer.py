@@ -11,8 +11,8 @@ Owns that order. Never reads a message.
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apsw
@@ -54,61 +54,71 @@ def transfer(context: MailContext, source: MailboxId, uids: Sequence[Uid], targe
         with context.own_change(target, links.cur) as change:
             for uid, row in rows:
                 links.add(uid, row, keep_delivery=move)
-        if links.bases:
+        if links.made:
             links.cur.sync()
-        made = links
+        made = links.made
 
         def insert(connection: apsw.Connection) -> tuple[Placed, list[Uid], Removed | None]:
-            return _insert(context, connection, source, target, made.bases, move, (change.before, change.after))
+            return _insert(context, connection, source, target, made, move, (change.before, change.after))
 
         placing, sources, removed = context.db.transact(insert)
     except BaseException as error:
         # After an error of the disk the commit is in doubt: then the links stay, for adoption to judge.
         if links is not None and not isinstance(error, Unavailable):
-            links.take_back(links.names)
+            links.take_back(links.made)
         if isinstance(error, FileNotFoundError):
             raise NotFound("the mailbox has gone") from error
         raise
-    if len(sources) < len(links.bases):
-        links.take_back(links.names.keys() - set(sources))
+    if len(sources) < len(links.made):
+        links.take_back(links.made.keys() - set(sources))
     pairs = list(zip(sources, placing.uids, strict=True))
     after_transfer(context, source, target, pairs, placing, removed)
     return Copied(placing.uidvalidity, sources, placing.uids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A file's second name: its base, and the flags it shows."""
+
+    base: str
+    shown: int
+
+    @property
+    def name(self) -> str:
+        return file_name(self.base, self.shown)
+
+
 class _Links:
-    """The links of one transfer: base names and file names in the target, by the source's UID."""
+    """The links of one transfer, by the source's UID."""
 
     def __init__(self, context: MailContext, source: MailboxId, target: MailboxId) -> None:
         """Raise NotFound, FileNotFoundError, Unavailable."""
         self.cur = context.cur(target)
-        self.bases: dict[Uid, str] = {}
-        self.names: dict[Uid, str] = {}
+        self.made: dict[Uid, _Link] = {}
         self._context = context
         self._from = context.cur(source)
 
     def add(self, uid: Uid, row: MessageRow, *, keep_delivery: bool) -> None:
         """A link of the message's file, unless that has gone. Raise FileNotFoundError (the target), Unavailable."""
         base = self._context.new_base(size=row.size, email_id=row.email_id, delivery=row.delivery if keep_delivery else None)
-        name = file_name(base, row.fflags & _SYSTEM)
+        link = _Link(base, row.fflags & _SYSTEM)
         try:
-            self._from.link(file_name(row.fname, row.fflags), self.cur, name)
+            self._from.link(file_name(row.fname, row.fflags), self.cur, link.name)
         except FileNotFoundError:
             found = find_file(self._from.path.parent, row.fname)
             if found is None:
                 return
             try:
-                Directory(found.parent).link(found.name, self.cur, name)
+                Directory(found.parent).link(found.name, self.cur, link.name)
             except FileNotFoundError:
                 return
-        self.bases[uid] = base
-        self.names[uid] = name
+        self.made[uid] = link
 
     def take_back(self, uids: Iterable[Uid]) -> None:
         """Remove links whose rows were not put in."""
         for uid in uids:
             with contextlib.suppress(StoreError):
-                self.cur.unlink(self.names[uid])
+                self.cur.unlink(self.made[uid].name)
 
 
 def _insert(
@@ -116,7 +126,7 @@ def _insert(
     connection: apsw.Connection,
     source: MailboxId,
     target: MailboxId,
-    linked: dict[Uid, str],
+    linked: Mapping[Uid, _Link],
     move: bool,
     mtimes: tuple[int, int],
 ) -> tuple[Placed, list[Uid], Removed | None]:
@@ -128,10 +138,11 @@ def _insert(
     rows = [
         replace(
             row,
-            fflags=row.fflags & _SYSTEM,  # what the link's name shows
+            # Not those of the row as it is now: what a name was given since would be taken for a change by others.
+            fflags=linked[uid].shown,
             savedate=saved,
             delivery=row.delivery if move else None,
-            fname=linked[uid],
+            fname=linked[uid].base,
         )
         for uid, row in zip(sources, rows, strict=True)
     ]

@@ -1,14 +1,17 @@
 """Flags reach file names by and by, and meet what others wrote there."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from files import Files, opened
 from preau.storage import adoption
-from preau.storage.api import FlagOp, Uid
+from preau.storage.api import FlagOp, MailboxId, Uid
+from preau.storage.atomic import Directory
 from preau.storage.flag_names import write_flag_names
+from preau.storage.mail_context import OwnChange
 from store_contract import append, flags_of, read
 
 
@@ -91,3 +94,29 @@ def test_a_mailbox_that_went_is_no_fault(files: Files) -> None:
     append(files.mail, box)
     files.mail.delete("a")
     write_flag_names(files.context, box)
+
+
+@pytest.mark.parametrize("move", [True, False], ids=["move", "copy"])
+def test_a_name_that_follows_while_the_message_is_transferred(
+    files: Files, move: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link shows the flags as they were when it was made: its row must not say that it shows the new ones."""
+    uid = append(files.mail, files.inbox)
+    archive = files.mail.find("Archive").id
+    files.mail.store_flags(files.inbox, [uid], FlagOp.ADD, frozenset({"\\Seen"}))
+    own_change = files.context.own_change
+
+    @contextmanager
+    def then_names(mailbox: MailboxId, cur: Directory) -> Iterator[OwnChange]:
+        with own_change(mailbox, cur) as change:
+            yield change
+        if mailbox == archive:
+            monkeypatch.undo()
+            write_flag_names(files.context, files.inbox)
+
+    monkeypatch.setattr(type(files.context), "own_change", lambda context, mailbox, cur: then_names(mailbox, cur))
+    (copied,) = (files.mail.move if move else files.mail.copy)(files.inbox, [uid], archive).destination
+    assert adoption.look(files.context, archive) is False
+    view = files.mail.open(archive)
+    assert flags_of(view) == {copied: {"\\Seen"}}
+    view.close()
