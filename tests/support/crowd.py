@@ -1,6 +1,6 @@
 """Fifty writers of one account at once, in several processes: deliveries, APPEND, STORE, MOVE, EXPUNGE.
 
-`crowd(folder, ...)` returns what each process reports. As a program (`python -P tests/support/crowd.py`) it prints how
+`crowd(folder, ...)` returns what each process reports. As a program (`python tests/support/crowd.py`) it prints how
 long each kind of call took; nobody asserts that.
 """
 
