@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
+_QUIET = 0.05  # seconds of processor time in one second: background work is done
+_PATIENCE = 900.0  # seconds
 
 
 def tree(pid: int) -> list[int]:
@@ -40,6 +42,16 @@ def cpu_seconds(pid: int) -> float:
             continue
         ticks += sum(int(value) for value in fields[11:15])
     return ticks / _TICK
+
+
+def settle(pid: int) -> None:
+    """Wait until what a server does in the background, its indexing mostly, is done: three quiet seconds in a row."""
+    ends = time.monotonic() + _PATIENCE
+    quiet = 0
+    while quiet < 3 and time.monotonic() < ends:
+        before = cpu_seconds(pid)
+        time.sleep(1.0)
+        quiet = quiet + 1 if cpu_seconds(pid) - before <= _QUIET else 0
 
 
 def pss_kib(pid: int) -> int:

@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -24,15 +23,13 @@ from pathlib import Path
 from .corpus import messages
 from .dovecot import Dovecot, installed
 from .imap_work import CLIENTS, OPERATIONS, USER, Bench, Operation, Peer
-from .measure import Figure, cpu_seconds, measure, pss_kib
+from .measure import Figure, measure, pss_kib, settle
 from .ours import Preau
 from .wire import ImapClient
 
 _AT_ONCE = 50  # messages an APPEND
 _UNIQUE = 20_000  # messages beyond that are copies of the first ones: both servers are filled in minutes
 _COPIED = 10_000  # a COPY
-_QUIET = 0.05  # seconds of processor time in one second: background work is done
-_PATIENCE = 900.0  # seconds
 
 
 def _fill(peer: Peer, count: int) -> None:
@@ -59,16 +56,6 @@ def _batches(all_of_them: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield some
 
 
-def _settle(peer: Peer) -> None:
-    """Wait until what a server does in the background, its indexing, is done."""
-    ends = time.monotonic() + _PATIENCE
-    quiet = 0
-    while quiet < 3 and time.monotonic() < ends:
-        before = cpu_seconds(peer.pid)
-        time.sleep(1.0)
-        quiet = quiet + 1 if cpu_seconds(peer.pid) - before <= _QUIET else 0
-
-
 def run(peers: list[Peer], count: int, rounds: int, only: list[str], *, large: bool) -> dict[str, dict[str, Figure]]:
     """Fill both, then measure each operation in alternating rounds after one that is not counted."""
     benches = []
@@ -79,7 +66,7 @@ def run(peers: list[Peer], count: int, rounds: int, only: list[str], *, large: b
         client.command(b"SELECT INBOX")
         benches.append(Bench(peer, count, client))
     for peer in peers:
-        _settle(peer)
+        settle(peer.pid)
     results: dict[str, dict[str, Figure]] = {}
     for name, operation in OPERATIONS.items():
         if (large and not operation.reads) or (only and not any(word.lower() in name.lower() for word in only)):

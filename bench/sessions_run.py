@@ -29,12 +29,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .corpus import message, messages
 from .dovecot import Dovecot, installed
-from .imap_work import run_threads
-from .measure import cpu_seconds, pss_kib
+from .imap_work import Peer, run_threads
+from .measure import cpu_seconds, pss_kib, settle
 from .ours import DOMAIN, Preau
 from .wire import ImapClient, LmtpClient, Refused
 
@@ -45,20 +45,6 @@ SECONDS = 10.0
 GOOD, WRONG = 40, 100  # logins a second of the hammer
 _HAMMERS = 300  # connections that wrong passwords may wait on
 WATCHERS = 50
-
-
-class Peer(Protocol):
-    """A server under measure."""
-
-    name: str
-    imap: int
-    imaps: int
-    lmtp: int
-
-    @property
-    def pid(self) -> int: ...
-
-    def login(self, user: str) -> tuple[str, str]: ...
 
 
 def connect(peer: Peer, user: str, tls: ssl.SSLContext | None = None) -> ImapClient:
@@ -75,16 +61,7 @@ def fill(peer: Peer, count: int = 500) -> None:
     for text in messages(count):
         client.deliver("bench@parents.example.net", [f"{user}@{DOMAIN}" for user in PEOPLE[:10]], text)
     client.close()
-    settle(peer)
-
-
-def settle(peer: Peer) -> None:
-    """Wait until the server has nothing left to do: less than a fiftieth of a second of processor in a second."""
-    for _ in range(120):
-        before = cpu_seconds(peer.pid)
-        time.sleep(1.0)
-        if cpu_seconds(peer.pid) - before < 0.02:
-            return
+    settle(peer.pid)
 
 
 def mixed(peer: Peer) -> dict[str, float]:
@@ -262,7 +239,7 @@ def move_in(peer: Peer) -> None:
             "bench@parents.example.net", [f"{user}@{DOMAIN}" for user in EVERYBODY[begin : begin + 50]], message(begin)
         )
     client.close()
-    settle(peer)
+    settle(peer.pid)
 
 
 def monday(peer: Peer, tls: ssl.SSLContext) -> dict[str, float]:

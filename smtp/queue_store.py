@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..daemon.log import logger
 from ..storage import atomic
+from ..storage.api import StoreError
 from ..storage.database import DamagedDatabase, Schema, open_database, translated
 from .spool import Envelope, SpoolRecipient
 
@@ -217,8 +218,10 @@ class QueueStore:
             if then is not None:
                 try:
                     then(result)
-                except Exception as error:
-                    log.warning("left for another time", reason=f"{type(error).__name__}: {error}")
+                except StoreError as error:
+                    log.warning("left for another time", reason=str(error))
+                except Exception as bug:  # what was asked for is committed, and is not undone by it
+                    log.incident("not done behind a commit", bug)
         return [(result, None) for result in results]
 
     # -- reading
