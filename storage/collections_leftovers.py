@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -152,7 +153,7 @@ def clear_collections(context: MailContext, attempt: Callable[[Callable[[], obje
         if is_young(directory):
             waiting = True
         elif empty:
-            attempt(lambda directory=directory: remove_stray_directory(context, directory))  # type: ignore[misc]  # bound now
+            attempt(partial(remove_stray_directory, context, directory))
     return waiting
 
 
@@ -163,7 +164,7 @@ def _clear_one(
         path = context.paths.collection(*find_place(connection, number))
         described = is_described(context, connection, number)
     if not described:
-        attempt(lambda: describe(context, number))
+        attempt(partial(describe, context, number))
     if not complete or _entries(path) == items * (1 if context.sealing else 2) + 1:
         return False  # as many as there are to be: nothing is over
     strays = find_strays(context, number)
@@ -171,9 +172,9 @@ def _clear_one(
         log.error("many files without item", extra={"account": context.account, "collection": number})
         return strays.waiting
     for file in strays.items:
-        attempt(lambda file=file: remove_stray_item(context, number, file))  # type: ignore[misc]  # bound now
+        attempt(partial(remove_stray_item, context, number, file))
     for file in strays.facts:
-        attempt(lambda file=file: remove_stray_facts(context, number, file))  # type: ignore[misc]  # bound now
+        attempt(partial(remove_stray_facts, context, number, file))
     if strays.items or strays.facts:
         log.info("files without item removed", extra={"account": context.account, "number": len(strays.items)})
     return strays.waiting

@@ -4,6 +4,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -21,7 +22,7 @@ def background() -> Iterator[Background]:
 def test_what_waits_already_stands_for_the_rest(background: Background) -> None:
     done: list[int] = []
     for number in range(5):
-        background.submit(("a", 1), lambda number=number: done.append(number), delay=60)  # type: ignore[misc]  # bound now
+        background.submit(("a", 1), partial(done.append, number), delay=60)
     background.settle()
     assert done == [0]
 
@@ -167,14 +168,14 @@ def test_what_was_dropped_leaves_nothing_behind(background: Background, monkeypa
 
     held = Held()
     gone = weakref.ref(held)
-    background.submit(("look", "anne"), lambda held=held: None, delay=3_600, idle=True)  # type: ignore[misc]
+    background.submit(("look", "anne"), partial(id, held), delay=3_600, idle=True)
     del held
     background.finish("anne")
     assert gone() is None
     for number in range(200):
         background.submit(("look", number), lambda: done.append(-1), delay=3_600, idle=True)
         background.finish(number)
-        background.submit(("job", number), lambda number=number: done.append(number), delay=3_600)  # type: ignore[misc]
+        background.submit(("job", number), partial(done.append, number), delay=3_600)
         background.finish(number)
     assert len(background._heap) < 30
     assert not background._waiting
