@@ -164,11 +164,12 @@ def test_what_was_dropped_leaves_nothing_behind(background: Background, monkeypa
     done: list[int] = []
 
     class Held:
-        pass
+        def look(self) -> None:
+            pass
 
     held = Held()
     gone = weakref.ref(held)
-    background.submit(("look", "anne"), partial(id, held), delay=3_600, idle=True)
+    background.submit(("look", "anne"), held.look, delay=3_600, idle=True)
     del held
     background.finish("anne")
     assert gone() is None
