@@ -7,6 +7,7 @@ own folder it finishes what was cut off and renews a certificate that is about t
 
 import ipaddress
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -205,8 +206,8 @@ def _listen(host: str, port: int) -> str:
 def _run_folder(directory: Path) -> Path:
     if is_run_path_short(directory / "run"):
         return Path("run")
-    # Socket paths end at 107 octets. /tmp is fine: the folder must be ours and closed to others, else serve refuses it.
-    return Path(f"/tmp/preau-{os.geteuid()}-{sha256(os.fsencode(directory)).hexdigest()[:12]}")  # noqa: S108
+    # Socket paths end at 107 octets. A shared folder is fine: serve refuses one in it that is not ours and closed to others.
+    return Path(tempfile.gettempdir(), f"preau-{os.geteuid()}-{sha256(os.fsencode(directory)).hexdigest()[:12]}")
 
 
 def _check_directory(directory: Path) -> None:
