@@ -6,9 +6,12 @@ kept in tests/fuzz/corpus/, which `scripts/test` runs. Exit code 1: something wa
 
 import argparse
 import base64
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +72,7 @@ def child(name: str, arguments: list[str]) -> None:
 
 
 def main() -> int:
-    """Each target in turn."""
+    """Each target in turn, some at a time."""
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2], sys.argv[3:])
         return 0
@@ -79,11 +82,14 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="scripts/fuzz", description="Look for octets that break a reader.")
     words.add_argument("targets", nargs="*", metavar="TARGET", help=f"of: {', '.join(TARGETS)} (default: all)")
     words.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
+    cores = len(os.sched_getaffinity(0))
+    words.add_argument("--jobs", type=int, default=cores, help=f"targets at a time (default: one a core, {cores})")
     chosen = words.parse_args()
     unknown = [name for name in chosen.targets if name not in TARGETS]
     if unknown:
         words.error(f"no target: {', '.join(unknown)}")
-    well = [run_one(name, chosen.seconds) for name in chosen.targets or TARGETS]
+    with ThreadPoolExecutor(max(chosen.jobs, 1)) as pool:
+        well = list(pool.map(partial(run_one, seconds=chosen.seconds), chosen.targets or TARGETS))
     return 0 if all(well) else 1
 
 
