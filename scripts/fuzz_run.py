@@ -1,11 +1,12 @@
 """Run the targets of tests/support/fuzz_targets.py under atheris, each for some seconds, and keep what reaches new code.
 
-What it finds lies in tests/fuzz/finds/; each becomes a named test. The smallest inputs that reach all that was reached are
-kept in tests/fuzz/corpus/, which `scripts/test` runs. Exit code 1: something was found.
+What it finds lies in tests/fuzz/finds/; each becomes a named test. With --keep, the smallest inputs that reach all that was
+reached go to tests/fuzz/corpus/, which `scripts/test` runs. Exit code 1: something was found.
 """
 
 import argparse
 import base64
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 FINDS = ROOT / "tests" / "fuzz" / "finds"
 KEPT, LONGEST = 60, 600
+_START = 3  # seconds that a target takes to be instrumented and to end
 
 
 def saved(name: str) -> list[bytes]:
@@ -26,8 +28,8 @@ def saved(name: str) -> list[bytes]:
     return [base64.b64decode(line) for line in file.read_text().split()] if file.exists() else []
 
 
-def run_one(name: str, seconds: int) -> bool:
-    """Whether nothing was found."""
+def run_one(name: str, *, seconds: int, kept: bool) -> bool:
+    """Whether nothing was found; `kept`: what reached new code goes into the corpus."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "corpus"
         for path in (place, FINDS):
@@ -37,9 +39,10 @@ def run_one(name: str, seconds: int) -> bool:
         done = subprocess.run(
             [*command, *common, f"-max_total_time={seconds}", str(place)], capture_output=True, text=True, check=False
         )
-        # What lies there reached something new, or reached it with fewer octets.
-        found = sorted((path.read_bytes() for path in place.iterdir() if not path.name.startswith("seed")), key=len)
-        keep(name, [data for data in found if len(data) <= LONGEST][:KEPT])
+        if kept:
+            # What lies there reached something new, or reached it with fewer octets.
+            found = sorted((path.read_bytes() for path in place.iterdir() if not path.name.startswith("seed")), key=len)
+            keep(name, [data for data in found if len(data) <= LONGEST][:KEPT])
     runs = next((line for line in reversed(done.stderr.splitlines()) if line.startswith(("Done", "#"))), "")
     print(f"{name:<18} {'nothing' if done.returncode == 0 else 'FOUND':<8} {runs[:90]}", flush=True)
     if done.returncode:
@@ -82,14 +85,23 @@ def main() -> int:
     words = argparse.ArgumentParser(prog="scripts/fuzz", description="Look for octets that break a reader.")
     words.add_argument("targets", nargs="*", metavar="TARGET", help=f"of: {', '.join(TARGETS)} (default: all)")
     words.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
+    words.add_argument("--within", type=int, metavar="SECONDS", help="for all of them: each gets less when that is not enough")
+    words.add_argument("--keep", action="store_true", help="keep what reaches new code in tests/fuzz/corpus")
     cores = len(os.sched_getaffinity(0))
     words.add_argument("--jobs", type=int, default=cores, help=f"targets at a time (default: one a core, {cores})")
     chosen = words.parse_args()
     unknown = [name for name in chosen.targets if name not in TARGETS]
     if unknown:
         words.error(f"no target: {', '.join(unknown)}")
-    with ThreadPoolExecutor(max(chosen.jobs, 1)) as pool:
-        well = list(pool.map(partial(run_one, seconds=chosen.seconds), chosen.targets or TARGETS))
+    targets, jobs, seconds = chosen.targets or list(TARGETS), max(chosen.jobs, 1), chosen.seconds
+    if chosen.within is not None:
+        seconds = min(seconds, chosen.within // math.ceil(len(targets) / jobs) - _START)
+    if seconds < 1:  # libFuzzer takes 0 for "without end"
+        print("no time to look for anything", file=sys.stderr)
+        return 0
+    print(f"{len(targets)} targets, {seconds} s each", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        well = list(pool.map(partial(run_one, seconds=seconds, kept=chosen.keep), targets))
     return 0 if all(well) else 1
 
 
