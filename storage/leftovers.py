@@ -65,6 +65,7 @@ def clear(context: MailContext) -> None:
     attempt(context.sidecars.catch_up)
     if context.paths.cache_db.exists():
         attempt(lambda: context.cache.sweep(context.reader))
+        context.cache.relax()  # of all accounts that are open just one or two write a moment later
     if context.paths.fts_db.exists():
         attempt(context.text.sweep)
     attempt(lambda: mail_mailboxes.clear_trash(context))

@@ -44,24 +44,30 @@ Added = tuple[int, bytes, Derived]
 
 
 class _Connections:
-    """fts.db, open: one connection that writes, one that searches."""
+    """fts.db: one connection that writes, one that searches, each opened when it is first needed: most accounts are not
+    searched in, and most processes have nothing to write.
+    """
 
     def __init__(self, context: MailContext) -> None:
-        path, key = context.paths.fts_db, context.cache_key
-        schemas = (SCHEMA, SWEPT_SCHEMA)
-        self.write_connection = open_database(path, key, *schemas, synchronous="NORMAL")
-        try:
-            self.read_connection = open_database(path, key, *schemas, synchronous="NORMAL", query_only=True)
-        except BaseException:
-            self.write_connection.close()
-            raise
-        self.writer = SearchIndex(self.write_connection)
-        self.reader = SearchIndex(self.read_connection)
-        self.inode = inode_of(path)
+        """Nothing is open yet."""
+        self._path, self._key = context.paths.fts_db, context.cache_key
+        self._open: dict[bool, tuple[apsw.Connection, SearchIndex]] = {}
+        self.inode = (0, 0)  # of what is open
 
-    def close(self) -> None:
-        self.read_connection.close()
-        self.write_connection.close()
+    def index(self, *, writing: bool) -> tuple[apsw.Connection, SearchIndex]:
+        """The connection that writes, or the one that searches. Raise Unavailable."""
+        if writing not in self._open:
+            connection = open_database(
+                self._path, self._key, SCHEMA, SWEPT_SCHEMA, synchronous="NORMAL", query_only=not writing
+            )
+            self._open[writing] = connection, SearchIndex(connection)
+            self.inode = inode_of(self._path)
+        return self._open[writing]
+
+    def close(self, *, writing: bool) -> None:
+        """Close one of both."""
+        if writing in self._open:
+            self._open.pop(writing)[0].close()
 
 
 class MailText:
@@ -82,27 +88,26 @@ class MailText:
 
     # -- connections
 
-    def _connections(self) -> _Connections:
-        """Both connections, opened anew when the file is not the one that was opened."""
+    def _index_for(self, *, writing: bool) -> tuple[apsw.Connection, SearchIndex]:
+        """The connection that writes or the one that searches, opened anew when the file is not the one that was opened."""
         with self._opening:
             path = self._context.paths.fts_db
-            if self._open is not None and self._open.inode != inode_of(path):
-                self._open = None  # closed when nobody is within it any more
-            if self._open is None:
-                try:
-                    self._open = _Connections(self._context)
-                except (DamagedDatabase, NewerSchema) as error:
-                    log.warning("search text begun anew", extra={"account": self._context.account, "error": str(error)})
-                    delete_database(path)
-                    self._open = _Connections(self._context)
-            return self._open
+            if self._open is None or self._open.inode not in (inode_of(path), (0, 0)):
+                self._open = _Connections(self._context)  # the old one is closed when nobody is within it any more
+            try:
+                return self._open.index(writing=writing)
+            except (DamagedDatabase, NewerSchema) as error:
+                log.warning("search text begun anew", extra={"account": self._context.account, "error": str(error)})
+                delete_database(path)
+                self._open = _Connections(self._context)
+                return self._open.index(writing=writing)
 
     @contextmanager
-    def _writer(self) -> Iterator[SearchIndex]:
+    def _writer(self) -> Iterator[tuple[apsw.Connection, SearchIndex]]:
         with self._writing:
-            index = self._connections().writer
+            opened = self._index_for(writing=True)
             try:
-                yield index
+                yield opened
             except DamagedDatabase:
                 self._begin_anew()
                 raise
@@ -116,8 +121,15 @@ class MailText:
         """Close the connections."""
         with self._writing, self._reading, self._opening:
             if self._open is not None:
-                self._open.close()
+                self._open.close(writing=True)
+                self._open.close(writing=False)
                 self._open = None
+
+    def _stop_writing(self) -> None:
+        """Close the connection that writes, until there is something to write again: it takes some 300 KiB."""
+        with self._writing, self._opening:
+            if self._open is not None:
+                self._open.close(writing=True)
 
     # -- keeping up
 
@@ -139,7 +151,7 @@ class MailText:
     def _take_texts(self) -> None:
         try:
             kept: list[int] = []
-            with self._writer() as index:
+            with self._writer() as (_, index):
                 while self._queue:
                     batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
                     self._queued -= sum(len(derived.head) for _, _, derived in batch)
@@ -176,12 +188,14 @@ class MailText:
         if not quiet and self._unindexed < _UNINDEXED:
             self.index_later()  # whoever is served comes first, in any account
             return
-        with self._writer() as index:
+        with self._writer() as (_, index):
             done = index.index_pending(_INDEXED_AT_ONCE)
         self._unindexed = max(0, self._unindexed - done)
         if done == _INDEXED_AT_ONCE:
             again = ("trigrams", self._context.account, "more")
             self._context.background.submit(again, self._index, delay=_BREATH, idle=True)
+        else:
+            self._stop_writing()
 
     def copy_later(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Messages were copied: (old, new) ids. Until the text is copied a search finds none, and reads the files."""
@@ -207,24 +221,30 @@ class MailText:
     def drop(self, ids: Sequence[int]) -> None:
         """Messages went; what is to be copied from them is copied first. Raise Unavailable. [background]"""
         self._take_texts()
-        with self._writer() as index:
+        with self._writer() as (_, index):
             index.remove(ids)
 
     def sweep(self) -> int:
-        """Forget text whose messages went while nobody was left to drop it; how many. Raise Unavailable. [background]"""
-        with self._writer() as index, translated("fts.db"):
-            connection = self._connections().write_connection
+        """Forget text whose messages went while nobody was left to drop it; how many. Raise Unavailable. [background]
+
+        What others left out of the trigram table is put there.
+        """
+        with self._writer() as (connection, index), translated("fts.db"):
             strays = find_strays(connection, "text", self._context.reader)
             if strays:
                 with index.transaction():
                     index.remove(strays.ids)
                     strays.note(connection)
+            if index.pending():
+                self.index_later()
+            else:
+                self._stop_writing()
             return len(strays.ids)
 
     def drop_range(self, first: int, last: int) -> None:
         """A mailbox went. Raise Unavailable. [background]"""
-        with self._writer() as index:
-            rows = self._connections().write_connection.execute("SELECT id FROM text WHERE id BETWEEN ? AND ?", (first, last))
+        with self._writer() as (connection, index):
+            rows = connection.execute("SELECT id FROM text WHERE id BETWEEN ? AND ?", (first, last))
             index.remove([int(str(number)) for (number,) in rows.fetchall()])
 
     # -- searching
@@ -236,12 +256,13 @@ class MailText:
         base = mailbox << 32
         ids = [base | uid for uid in sorted(uids)]
         with self._reading:
-            index = self._connections().reader
+            _, index = self._index_for(writing=False)
             missing = [] if index.has_all(ids) else index.missing(ids)
         if missing and (missing := self._here(missing)):
             self._read_missing(mailbox, missing)
         with self._reading:
-            found = self._connections().reader.search(ids, key, lambda number: self._whole(mailbox, number))
+            _, index = self._index_for(writing=False)
+            found = index.search(ids, key, lambda number: self._whole(mailbox, number))
         return {Uid(number & UID_MASK) for number in self._here(sorted(found))}
 
     def _here(self, ids: Sequence[int]) -> list[int]:
@@ -259,7 +280,7 @@ class MailText:
         """Take the text of messages from their files. What waits in the queue is among them: it is taken first."""
         self._take_texts()
         with self._reading:
-            missing = self._connections().reader.missing(ids)
+            missing = self._index_for(writing=False)[1].missing(ids)
         for begin in range(0, len(missing), _AT_ONCE):
             texts = []
             for number in missing[begin : begin + _AT_ONCE]:
@@ -268,7 +289,7 @@ class MailText:
                         texts.append((number, extract_text(reader.read, structure_of(reader), self._limits)))
                 except (NotFound, *DAMAGED):
                     continue
-            with self._writer() as index:
+            with self._writer() as (_, index):
                 with index.transaction():
                     for number, text in texts:
                         index.add(number, text)
