@@ -5,6 +5,7 @@ stayed without news for a minute, even when asked to look; nobody knows yet whet
 """
 
 import base64
+import contextlib
 import os
 import urllib.error
 import urllib.request
@@ -244,8 +245,14 @@ def test_thunderbird_is_signed_out_when_its_account_is_locked(desk: Desk) -> Non
     assert desk.people.known["ali"].awaited("Par STARTTLS")
     assert desk.people.instance.preau("user", "lock", leo.address, "--reason", "perdu").code == 0
     ask = "launch(running(listener => folder(args[0], 'INBOX').getNewMessages(win.msgWindow, listener)));"
-    desk.window.run(ask, leo.address)
-    assert desk.window.dialog() == f"Login to server localhost with username {leo.address} failed."
+    told, tries = "", 0
+    # Asked in the moment of the BYE, Thunderbird leaves it at that without a word: who clicks again is told.
+    while not told and tries < 4:
+        tries += 1
+        desk.window.run(ask, leo.address)
+        with contextlib.suppress(AssertionError):
+            told = desk.window.dialog(5)
+    assert told == f"Login to server localhost with username {leo.address} failed."
     desk.window.run("await until(() => win.outcome, 'an outcome');")
     assert desk.people.instance.preau("user", "unlock", leo.address).code == 0
     desk.window.run(ask + "await until(() => win.outcome == 'done', 'mail again');", leo.address)

@@ -69,8 +69,8 @@ class Thunderbird:
         answer = self.ask("WebDriver:ExecuteScript", script=body, args=list(arguments), newSandbox=True, sandbox="system")
         return answer["value"]
 
-    def dialog(self) -> str:
-        """The text of the dialog that is open or comes; it is dismissed."""
+    def dialog(self, seconds: float = 30.0) -> str:
+        """The text of the dialog that is open or comes within `seconds`; it is dismissed. Raises AssertionError."""
         seen: list[str] = []
 
         def comes() -> bool:
@@ -78,7 +78,7 @@ class Thunderbird:
                 seen.append(self.ask("WebDriver:GetAlertText")["value"])
             return bool(seen)
 
-        wait_for(comes, 30)
+        wait_for(comes, seconds)
         self.ask("WebDriver:DismissAlert")
         return seen[0]
 
