@@ -12,16 +12,17 @@ import contextlib
 import logging
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from ..daemon.handshake import Handshakes
 from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import connection_id, logger, new_connection_id
@@ -32,6 +33,7 @@ from .values import DavSettings
 log = logger("dav")
 
 _SWEEP_SECONDS = 1.0
+_GRACE_SECONDS = 1.0  # before a connection gives way to newer ones of a full address
 
 
 class Phase(Enum):
@@ -59,13 +61,13 @@ _STATUS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431:
 class DavProtocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, host: "HttpHost", listener: Listener) -> None:
-        """`host`: what all connections of the process share."""
+    def __init__(self, host: "HttpHost", listener: Listener, slot: Slot | None = None) -> None:
+        """`host`: what all connections of the process share.  `slot`: its place, where it has one since before TLS."""
         super().__init__(host.config, host.state, {}, host.loop)
         self._host = host
         self._settings = host.settings
         self._listener = listener
-        self._slot: Slot | None = None
+        self._slot = slot
         self._name = new_connection_id()
         self._failures = 0
         self._head = 0  # octets of the head so far
@@ -83,7 +85,8 @@ class DavProtocol(HttpToolsProtocol):
         """Take a place, or turn away."""
         super().connection_made(transport)
         connection_id.set(self._name)
-        self._slot = self._host.admit(self)
+        if self._slot is None:
+            self._slot = self._host.admit(self.client[0] if self.client else "")
         if self._slot is None:
             transport.close()
             return
@@ -102,7 +105,7 @@ class DavProtocol(HttpToolsProtocol):
         self._host.ended()
 
     def _give_way(self) -> bool:
-        if self.phase not in (Phase.FIRST, Phase.RESTING) or self.loop.time() - self.since < 1.0:
+        if self.phase not in (Phase.FIRST, Phase.RESTING) or self.loop.time() - self.since < _GRACE_SECONDS:
             return False
         self.transport.abort()
         return True
@@ -247,6 +250,62 @@ class DavProtocol(HttpToolsProtocol):
             self.shutdown()
 
 
+class _Encrypting(asyncio.Protocol):
+    """Takes the connection's place before its handshake, and gives way to a DavProtocol after it."""
+
+    __slots__ = ("_began", "_handshakes", "_host", "_listener", "_slot", "_transport")
+
+    def __init__(self, host: "HttpHost", listener: Listener, handshakes: Handshakes) -> None:
+        self._host = host
+        self._listener = listener
+        self._handshakes = handshakes
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        host, peer = self._host, transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        slot = host.admit(address)
+        assert isinstance(transport, asyncio.Transport)
+        if slot is None:
+            transport.abort()
+            return
+        self._slot, self._transport, self._began = slot, transport, host.loop.time()
+        slot.gives_way = self._give_way
+        host.encrypting.add(self)
+        seconds = host.settings.handshake_seconds
+        served = _Encrypted(partial(DavProtocol, self._host, self._listener, slot))
+        self._handshakes.begin(transport, served, peer=address, seconds=seconds, tell=True).add_done_callback(self._done)
+
+    def _done(self, handshake: "asyncio.Future[asyncio.Transport]") -> None:
+        self._host.encrypting.discard(self)
+        if handshake.exception() is not None:
+            self._slot.release()
+
+    def _give_way(self) -> bool:
+        if self._host.loop.time() - self._began < _GRACE_SECONDS:
+            return False
+        self.abort()
+        return True
+
+    def abort(self) -> None:
+        """Nobody waits for an answer yet."""
+        self._transport.abort()
+
+
+class _Encrypted(asyncio.Protocol):
+    """Gives way to what it makes when the handshake is done."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[], DavProtocol]) -> None:
+        self._make = make
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        connection = self._make()
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+
+
 class HttpHost:
     """All listeners and connections of a process."""
 
@@ -271,30 +330,29 @@ class HttpHost:
         self.config.load()
         # It warns of each request that is none: strangers send many, and they are answered.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        self._tls = tls
+        self._handshakes = Handshakes(tls) if tls is not None else None
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._one_ended = asyncio.Event()
+        self.encrypting: set[_Encrypting] = set()  # those whose handshake is under way
         self.draining = False
 
     async def listen(self, listener: Listener) -> None:
         """Accept. Raise ValueError for a listener with TLS without a certificate."""
-        if listener.tls and self._tls is None:
+        if listener.tls and self._handshakes is None:
             raise ValueError("a TLS listener needs a certificate")
-        context = self._tls.context if listener.tls and self._tls is not None else None
-        limits: dict[str, Any] = {}
-        if context is not None:
-            limits = {"ssl_handshake_timeout": self.settings.handshake_seconds, "ssl_shutdown_timeout": 5.0}
-
-        self._servers.append(await accept_on(listener, partial(DavProtocol, self, listener), ssl=context, **limits))
+        if listener.tls and self._handshakes is not None:
+            make: Callable[[], asyncio.BaseProtocol] = partial(_Encrypting, self, listener, self._handshakes)
+        else:
+            make = partial(DavProtocol, self, listener)
+        self._servers.append(await accept_on(listener, make))
         if self._sweeper is None:
             self._date()
             self._sweeper = self.loop.create_task(self._sweep())
 
-    def admit(self, connection: DavProtocol) -> Slot | None:
-        """A place, or None when there is no room."""
-        address = connection.client[0] if connection.client else ""
+    def admit(self, address: str) -> Slot | None:
+        """A place, or None when there is no room. `address`: of the peer, "" on a Unix socket."""
         try:
             local = not address or ip_address(address.partition("%")[0]).is_loopback
         except ValueError:
@@ -325,6 +383,8 @@ class HttpHost:
         self.draining = True
         for server in self._servers:
             server.close()
+        for opening in list(self.encrypting):
+            opening.abort()
         for connection in list(self.state.connections):
             if isinstance(connection, DavProtocol):
                 connection.drain()

@@ -18,7 +18,6 @@ A thread's work is never left alone: a connection that is lost meanwhile ends it
 import asyncio
 import contextlib
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -27,6 +26,7 @@ from enum import Enum, auto
 from typing import Any, cast
 
 from ..auth.api import SessionId
+from ..daemon.handshake import Handshakes
 from ..daemon.limits import Slot
 from ..daemon.log import connection_id, logger
 from ..daemon.tls import describe
@@ -79,7 +79,7 @@ class Host:
     site: Site
     loop: asyncio.AbstractEventLoop
     in_thread: Callable[[Callable[[], Any]], "asyncio.Future[Any]"]
-    tls: Callable[[], ssl.SSLContext | None]
+    handshakes: Handshakes | None
     connections: "set[Connection]"
     signed_in: Callable[["Connection"], None]
     ended: Callable[["Connection"], None]
@@ -522,8 +522,8 @@ class Connection(asyncio.Protocol):
     # -- TLS
 
     def _start_tls(self) -> None:
-        context = self._host.tls()
-        if context is None or self._transport is None:
+        handshakes = self._host.handshakes
+        if handshakes is None or self._transport is None:
             self._close()
             return
         self._flush()
@@ -531,33 +531,24 @@ class Connection(asyncio.Protocol):
         # A new decoder: not even half a line is left of what was said in the clear.
         self._decoder = Decoder(memo=self._host.memo)
         self.phase = Phase.HANDSHAKE
-        self._transport.pause_reading()
-        self._job = self._host.loop.create_task(self._handshake(self._transport, context), context=copy_context())
+        seconds = self._host.site.settings.handshake_seconds
+        self._job = handshakes.begin(self._transport, self, peer=self.session.address, seconds=seconds)
         self._job.add_done_callback(self._handshake_done)
 
-    async def _handshake(self, transport: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport | None:
-        seconds = self._host.site.settings.handshake_seconds
-        return await self._host.loop.start_tls(
-            transport, self, context, server_side=True, ssl_handshake_timeout=seconds, ssl_shutdown_timeout=5.0
-        )
-
-    def _handshake_done(self, job: "asyncio.Future[asyncio.Transport | None]") -> None:
+    def _handshake_done(self, job: "asyncio.Future[asyncio.Transport]") -> None:
         self._job = None
-        error = None if job.cancelled() else job.exception()
+        error = job.exception()
         if error is not None and not isinstance(error, OSError):
             log.incident("TLS handshake failed", error)
         elif error is not None:
             log.debug("TLS handshake failed", address=self.session.address, error=str(error))
-            # Its frames hold the TLS layer and, in a circle, itself: 60 KiB until the collector comes.
-            error.__traceback__ = None
         if self.phase is Phase.LOST:
             self._end()
-        elif job.cancelled() or error is not None or (transport := job.result()) is None:
-            self.abort()
-            # A peer that only connects and leaves: asyncio tells its own TLS layer alone that the connection is lost.
+        elif error is not None:
+            # Of a connection that is lost before there is TLS, only what shook hands was told.
             self.connection_lost(None)
         else:
-            self._transport = transport
+            self._transport = transport = job.result()
             transport.set_write_buffer_limits(self._host.site.settings.write_high)
             self.session.tls = True
             self.session.client = ""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ..auth.api import Authenticator, AuthUnavailable, Granted, KeyHolder, Revocation, SessionId
 from ..auth.refusals import Refusals
+from ..daemon.handshake import Handshakes
 from ..daemon.limits import ConnectionCaps
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
@@ -101,7 +102,7 @@ class ImapServer:
             site=site,
             loop=loop,
             in_thread=self._in_thread,
-            tls=lambda: self._tls.context if self._tls else None,
+            handshakes=Handshakes(self._tls) if self._tls is not None else None,
             connections=set(),
             signed_in=self._signed_in,
             ended=self._ended,

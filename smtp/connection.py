@@ -11,13 +11,12 @@ Never knows a command.
 """
 
 import asyncio
-import ssl
-from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
+from ..daemon.handshake import Handshakes
 from ..daemon.log import logger
 from ..daemon.tls import describe
 from .modes import SessionLimits
@@ -168,7 +167,7 @@ class Connection(SMTP):
         if self._expelled is not None:
             raise self._expelled
 
-    async def _start_tls(self, context: ssl.SSLContext, *, seconds: float, head: bytes = b"") -> None:
+    async def _start_tls(self, handshakes: Handshakes, *, seconds: float, head: bytes = b"") -> None:
         """Go on over TLS. Raise Ended when the peer does not manage it within `seconds`.
 
         `head`: octets of its handshake that were read already, behind a PROXY header. Whatever else was gathered is gone.
@@ -177,46 +176,23 @@ class Connection(SMTP):
         self._input.clear()
         self._scanned = 0
         raw = self.transport
-        if self._eof or raw is None:
+        if self._eof or not isinstance(raw, asyncio.Transport):
             raise Ended
-        if self._paused:
-            self._paused = False
-            raw.resume_reading()  # type: ignore[attr-defined]  # paused only when it is a Transport
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        # loop.start_tls would do but for `head`. From here on what comes is TLS: nothing of it reaches data_received in the
-        # clear, and what follows the handshake in the same turn comes there before this coroutine goes on.
-        protocol: Any = sslproto.SSLProtocol(
-            self.loop,
-            self,
-            context,
-            waiter,
-            server_side=True,
-            call_connection_made=False,
-            ssl_handshake_timeout=seconds,  # type: ignore[arg-type]  # fractions are taken too
-        )
-        self._tls_protocol, self._original_transport = protocol, raw
-        self.transport = protocol._app_transport
-        for stream in (self._reader, self._writer):
-            stream._transport = self.transport  # type: ignore[union-attr]  # as aiosmtpd and asyncio's start_tls do
-        assert self.session is not None
-        self.session.ssl = protocol._extra
-        raw.set_protocol(protocol)
-        protocol.connection_made(raw)
-        while head and not waiter.done():
-            buffer = protocol.get_buffer(len(head))
-            count = min(len(head), len(buffer))
-            buffer[:count] = head[:count]
-            protocol.buffer_updated(count)
-            head = head[count:]
+        self._paused = False
+        self._original_transport = raw  # aiosmtpd closes it when the connection is lost
+        # From here on what comes is TLS: nothing of it reaches data_received in the clear, and what follows the handshake
+        # in the same turn comes there before this coroutine goes on.
         try:
-            await waiter
+            self.transport = await handshakes.begin(raw, self, peer=self.peer, seconds=seconds, head=head)
         except OSError as error:
             log.info("TLS handshake failed", peer=self.peer, reason=str(error))
-            # The waiter holds it, and its frames hold the waiter and all of TLS: 60 KiB until the collector comes.
-            error.__traceback__ = None
+            error.__traceback__ = None  # its frames hold what it says is over, until the collector comes
             raise Ended from None
-        if (encrypted := protocol._extra.get("ssl_object")) is None:
-            raise Ended  # the peer went away
+        for stream in (self._reader, self._writer):
+            stream._transport = self.transport  # type: ignore[union-attr]  # as aiosmtpd and asyncio's start_tls do
+        encrypted = self.transport.get_extra_info("ssl_object")
+        assert self.session is not None
+        self.session.ssl = {"ssl_object": encrypted}
         self.tls = describe(encrypted)
 
     def _close(self) -> None:

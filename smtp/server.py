@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..auth.api import SubmissionAuthenticator
 from ..auth.refusals import Refusals
+from ..daemon.handshake import Handshakes
 from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
@@ -96,6 +97,7 @@ class SmtpServer:
         self.settings = settings = settings or SmtpSettings()
         self._authenticator = authenticator
         self._tls = tls
+        self._handshakes = Handshakes(tls) if tls is not None else None
         self._authentication = Authentication(authenticator, Refusals(settings.help_url, settings.support_phone))
         self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="smtp")
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
@@ -173,7 +175,7 @@ class SmtpServer:
             mode=mode,
             hostname=settings.hostname,
             limits=settings.limits,
-            tls=self._tls,
+            handshakes=self._handshakes,
             implicit_tls=implicit_tls,
             plaintext_ok=settings.plaintext_ok,
             proxy_nets=tuple(settings.proxy_nets),

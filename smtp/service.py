@@ -31,8 +31,8 @@ from ..auth.sasl import (
     encode_challenge,
     open_mechanism,
 )
+from ..daemon.handshake import Handshakes
 from ..daemon.log import logger
-from ..daemon.tls import ServerTls
 from . import reply as replies
 from .authentication import Authentication, NotSignedIn, SignedIn, as_reply
 from .commands import Auth, Command, Hello, Mail, Rcpt, Simple
@@ -71,7 +71,7 @@ class ServiceSettings:
     mode: Mode
     hostname: str
     limits: SessionLimits
-    tls: ServerTls | None = None
+    handshakes: Handshakes | None = None  # None: there is no TLS
     implicit_tls: bool = False
     plaintext_ok: bool = False  # passwords without TLS from loopback addresses
     proxy_nets: tuple[str, ...] = ()  # peers that begin with a PROXY header
@@ -123,8 +123,8 @@ class ServiceSession(SmtpSession):
                 raise Ended  # nothing that is not TLS would be understood
             raise Expelled(refusal)
         if settings.implicit_tls:
-            assert settings.tls is not None
-            await self._start_tls(settings.tls.context, seconds=settings.handshake_seconds, head=head)
+            assert settings.handshakes is not None
+            await self._start_tls(settings.handshakes, seconds=settings.handshake_seconds, head=head)
         self._began = self.loop.time()
         if settings.banner_seconds > 0:
             await self._listen_before_speaking(settings.banner_seconds)
@@ -183,7 +183,7 @@ class ServiceSession(SmtpSession):
 
     @property
     def _may_start_tls(self) -> bool:
-        return self.settings.tls is not None and not self.tls
+        return self.settings.handshakes is not None and not self.tls
 
     @property
     def _may_say_password(self) -> bool:
@@ -221,7 +221,7 @@ class ServiceSession(SmtpSession):
             raise Expelled(replies.OUT_OF_TURN)
 
     async def _handle_starttls(self) -> None:
-        if self.settings.tls is None:
+        if self.settings.handshakes is None:
             raise Refused(replies.UNKNOWN_COMMAND)
         if not self._may_start_tls or self.granted is not None:
             raise Refused(replies.BAD_SEQUENCE)
@@ -230,7 +230,7 @@ class ServiceSession(SmtpSession):
         # RFC 3207 section 4.2: what was learned in the clear is forgotten, the client's name too.
         self._state = State.START
         self.client = self.hello = ""
-        await self._start_tls(self.settings.tls.context, seconds=self.settings.handshake_seconds)
+        await self._start_tls(self.settings.handshakes, seconds=self.settings.handshake_seconds)
 
     async def _handle_mail_from(self, mail: Mail) -> None:
         self._expect("MAIL")

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -251,20 +252,32 @@ def test_slow_clients_are_cut_off(tmp_path: Path, name: str, sent: bytes) -> Non
 
 
 def test_strangers_share_the_places_of_an_address(tmp_path: Path) -> None:
-    with own_dav(tmp_path, DavSettings(connections_per_address=2, first_byte_seconds=60)) as own:
-        first, second, third = (socket.create_connection(("127.0.0.1", own.tls_port), timeout=20) for _ in range(3))
-        with first, second, third:
-            context = ssl.create_default_context(cafile=str(own.certificate))
-            known = context.wrap_socket(first, server_hostname="localhost")
-            known.sendall(get())
-            assert answer(known)[0] == 200
-            # Who signed in has given the place back.
-            for one in (second, third):
-                client = context.wrap_socket(one, server_hostname="localhost")
+    settings = DavSettings(connections_per_address=2, first_byte_seconds=60)
+    with own_dav(tmp_path, settings) as own, own.connect_tls() as known:
+        known.sendall(get())
+        assert answer(known)[0] == 200
+        # Who signed in has given the place back.
+        with own.connect_tls() as second, own.connect_tls() as third:
+            for client in (second, third):
                 client.sendall(get("/dav/"))
                 assert answer(client)[0] == 200
-                client.close()
-            known.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a handshake"])
+def test_handshakes_that_do_not_end_are_counted(tmp_path: Path, sent: bytes) -> None:
+    with own_dav(tmp_path, DavSettings(connections_per_address=2)) as own:
+        strangers = [socket.create_connection(("127.0.0.1", own.tls_port), timeout=20) for _ in range(3)]
+        for stranger in strangers:
+            with contextlib.suppress(OSError):
+                stranger.sendall(sent)
+        assert is_closed(strangers[2])
+        time.sleep(1.1)  # then they give way to whoever comes
+        with own.connect_tls() as client:
+            client.sendall(get())
+            assert answer(client)[0] == 200
+        assert is_closed(strangers[0])
+        for stranger in strangers:
+            stranger.close()
 
 
 def test_five_wrong_passwords_end_a_connection(own: Own) -> None:

@@ -513,7 +513,7 @@ def test_what_is_no_deflate_ends_the_connection(own: OwnImap) -> None:
 
 
 def test_half_handshakes_leave_nothing_for_the_collector(own: OwnImap) -> None:
-    # Thousands a second come in an attack: what waited for the collector would be 60 KiB each.
+    # Thousands a second come in an attack.
     def there() -> int:
         return sum(isinstance(one, SSLProtocol | Connection) for one in gc.get_objects())
 

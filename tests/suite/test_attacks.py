@@ -8,6 +8,7 @@ import json
 import os
 import smtplib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -260,9 +261,26 @@ def test_a_stranger_cannot_make_imap_grow(house: House, octets: bytes) -> None:
     assert highest - before < 20_480, f"{highest - before} KiB"
 
 
-def test_idle_strangers_leave_room(house: House) -> None:
-    """Two thousand from forty addresses who only stand there, on every port: whoever signs in is served."""
-    ports = [house.instance.base + offset for offset in (143, 993, 25, 587, 465, 443)]
+def a_client_hello() -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    ("ports", "sent"),
+    [
+        pytest.param((143, 993, 25, 587, 465, 443, 80), b"", id="nothing, on every port"),
+        pytest.param((993, 465, 443), a_client_hello()[:100], id="half a ClientHello"),
+        pytest.param((993,), a_client_hello(), id="a ClientHello and no more, to IMAP"),
+        pytest.param((443,), a_client_hello(), id="a ClientHello and no more, to DAV"),
+    ],
+)
+def test_idle_strangers_leave_room(house: House, ports: tuple[int, ...], sent: bytes) -> None:
+    """Two thousand from forty addresses who stand there: whoever signs in is served, and they cost less than 20 MiB."""
+    roles = ("imap", "smtp", "dav", "delivery")
+    before = sum(map(house.memory, roles))
     standing = []
     try:
         for number in range(2_000):
@@ -270,7 +288,8 @@ def test_idle_strangers_leave_room(house: House) -> None:
             stranger.settimeout(5)
             stranger.bind((f"127.0.{1 + number % 40}.{1 + number % 250}", 0))
             with contextlib.suppress(OSError):
-                stranger.connect(("127.0.0.1", ports[number % len(ports)]))
+                stranger.connect(("127.0.0.1", house.instance.base + ports[number % len(ports)]))
+                stranger.sendall(sent)
             standing.append(stranger)
         with house.ana.reading() as client:
             assert client.noop()[0] == "OK"
@@ -279,6 +298,8 @@ def test_idle_strangers_leave_room(house: House) -> None:
         assert house.dav(house.ana, "PROPFIND", f"/dav/calendars/{house.ana.address}/", Depth="0")[0] == 207
         with smtplib.SMTP("127.0.0.1", house.instance.base + 25, timeout=30) as outside:
             assert outside.mail("x@y.example")[0] in (250, 503) or outside.ehlo()[0] == 250
+        grown = sum(map(house.memory, roles)) - before
+        assert grown < 20_480, f"{grown} KiB"
     finally:
         for stranger in standing:
             stranger.close()
