@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .api import MailboxId, Uid
 from .flag_names import write_flag_names
+from .heap import give_back_later
 from .index_messages import Placed, Removed
 from .mail_context import MailContext
 from .mail_derive import Derived
@@ -93,6 +94,7 @@ def relax(context: MailContext) -> None:
     context.cache.relax()
     context.text.close()
     context.relax()
+    give_back_later(context.background)
 
 
 def drop_doomed(context: MailContext) -> None:

@@ -17,6 +17,7 @@ from .account import FileAccount
 from .api import Account, AccountId, AccountKeys, ChangeBus, Forbidden, Store, StoreLimits, Unavailable
 from .background import Background
 from .changes import SilentBus
+from .heap import give_back_later
 from .paths import AccountPaths
 
 log = logging.getLogger("preau.storage")
@@ -148,6 +149,7 @@ class FileStore:
             account.release()
         except Exception:
             log.exception("an account was not closed well", extra={"account": account.id})
+        give_back_later(self.background)
 
     def delete_account(self, account: AccountId) -> None:
         """See Store. Raise Forbidden while somebody holds the account in this process."""
