@@ -215,8 +215,8 @@ class DeliverySection:
     command_seconds: float = key(300.0, "waiting for a command (RFC 5321 asks for 5 minutes)", unit=Unit.SECONDS, minimum=1)
     block_seconds: float = key(180.0, "waiting for a block of a message (3 minutes)", unit=Unit.SECONDS, minimum=1)
     message_seconds: float = key(1_800.0, "receiving one message", unit=Unit.SECONDS, minimum=1)
-    hold_accounts: int = key(1_000, "accounts kept open", minimum=1)
-    hold_seconds: float = key(300.0, "time an account is kept open after a delivery", unit=Unit.SECONDS)
+    hold_accounts: int = key(250, "accounts kept open", minimum=1)
+    hold_seconds: float = key(30.0, "time an account is kept open after a delivery", unit=Unit.SECONDS)
     lookup_seconds: float = key(2.0, "time that a looked-up address is good for, in smtp and queue too", unit=Unit.SECONDS)
     threads: int = key(8, "threads that wait for the disk", minimum=1, maximum=64)
 

@@ -1,6 +1,6 @@
 """Accounts that `delivery` has open: taken for a message, held for a while, put into together.
 
-Theory of operation. Opening an account costs a call to `keys` and two databases, so it stays open some minutes after its
+Theory of operation. Opening an account costs a call to `keys` and two databases, so it stays open half a minute after its
 last message, the longest unused one going first when there are too many. An account that auth revokes (locked, deleted) is
 dropped at once: its keys are forgotten when the last message in hand is through.
 

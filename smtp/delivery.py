@@ -52,8 +52,8 @@ class DeliverySettings:
     received: int = 100  # Received lines of one message
     tag_separator: str = "+"  # user+tag@ goes to user@; "": no tags
     over_quota_passes: bool = False  # 452 instead of 552 for a full mailbox
-    hold_accounts: int = 1_000
-    hold_seconds: float = 300.0
+    hold_accounts: int = 250
+    hold_seconds: float = 30.0
     lookup_seconds: float = SECONDS  # how long an answer of `auth` is good for
     threads: int = 8  # for disk work
     limits: SessionLimits = field(default_factory=SessionLimits)
