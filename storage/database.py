@@ -155,9 +155,10 @@ def _migrate(connection: apsw.Connection, schemas: tuple[Schema, ...], name: str
 
 
 def _versions(connection: apsw.Connection, schemas: tuple[Schema, ...]) -> list[int | None]:
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").get is None:
-        return [None] * len(schemas)
-    there = dict(connection.execute("SELECT part, version FROM schema"))
+    try:
+        there = dict(connection.execute("SELECT part, version FROM schema"))
+    except apsw.SQLError:  # no such table: a new file
+        there = {}
     return [there.get(schema.name) for schema in schemas]
 
 
