@@ -8,8 +8,10 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 
 _MAX_KEYS = 65_536
+_LOOKED_AT = 256  # networks
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +67,8 @@ class ConnectionCaps:
     """Caps on connections: in all, and unauthenticated ones by subscriber network.
 
     Where a network has all of its places, the one that has stood there longest and would give way does (`Slot.gives_way`):
-    who only holds connections open does not keep out the others behind the same address.
+    who only holds connections open does not keep out the others behind the same address. Where all places are taken it is one
+    of the network that has most of them: a few hundred addresses do not keep out everybody.
     """
 
     __slots__ = ("_by_network", "_per_address", "_total", "connections", "unauthenticated", "unauthenticated_total")
@@ -81,7 +84,7 @@ class ConnectionCaps:
 
     def admit(self, address: str, *, exempt: bool = False) -> "Slot | None":
         """A slot to hold as long as the connection stands, or None. `exempt`: only `total` counts (trusted peers)."""
-        if self.connections >= self._total:
+        if self.connections >= self._total and not self._make_room_in_all():
             return None
         if exempt:
             slot = Slot(self, "")
@@ -96,6 +99,12 @@ class ConnectionCaps:
             self.unauthenticated += 1
         self.connections += 1
         return slot
+
+    def _make_room_in_all(self) -> bool:
+        # Of the networks that came first: who attacks is soon among them, and to look at all costs too much while they do.
+        first = islice(self._by_network, _LOOKED_AT)
+        busiest = max(first, key=lambda network: len(self._by_network[network]), default=None)
+        return busiest is not None and self._make_room(busiest)
 
     def _make_room(self, network: str) -> bool:
         for slot in tuple(self._by_network[network]):

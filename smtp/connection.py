@@ -85,6 +85,8 @@ class Connection(SMTP):
         self._eof = self._paused = False
         self._expelled: Expelled | None = None
         self._deadline = 0.0
+        self._came = self._heard = loop.time()
+        self._shaking_hands = False
         self._grain = min(30.0, limits.command_seconds, limits.block_seconds, limits.message_seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,6 +98,7 @@ class Connection(SMTP):
     def data_received(self, data: bytes) -> None:
         """Gather input; the peer is not read on when there is too much."""
         self._input += data
+        self._heard = self.loop.time()
         if len(self._input) > _HIGH_WATER and not self._paused and isinstance(self.transport, asyncio.Transport):
             self._paused = True
             self.transport.pause_reading()
@@ -113,6 +116,16 @@ class Connection(SMTP):
         self._expelled = Expelled(reply)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._expelled)
+
+    def leave(self, reply: Reply) -> bool:
+        """End the connection with `reply` if it waits for the peer, and say whether it does."""
+        if self._waiter is not None:
+            self.expel(reply)
+        elif self._shaking_hands and isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+        else:
+            return False
+        return True
 
     async def end(self) -> None:
         """Cut the connection and wait until what served it is over."""
@@ -182,12 +195,15 @@ class Connection(SMTP):
         self._original_transport = raw  # aiosmtpd closes it when the connection is lost
         # From here on what comes is TLS: nothing of it reaches data_received in the clear, and what follows the handshake
         # in the same turn comes there before this coroutine goes on.
+        self._shaking_hands = True
         try:
             self.transport = await handshakes.begin(raw, self, peer=self.peer, seconds=seconds, head=head)
         except OSError as error:
             log.info("TLS handshake failed", peer=self.peer, reason=str(error))
             error.__traceback__ = None  # its frames hold what it says is over, until the collector comes
             raise Ended from None
+        finally:
+            self._shaking_hands = False
         for stream in (self._reader, self._writer):
             stream._transport = self.transport  # type: ignore[union-attr]  # as aiosmtpd and asyncio's start_tls do
         encrypted = self.transport.get_extra_info("ssl_object")

@@ -204,6 +204,8 @@ class SmtpServer:
         if slot is None:
             log.warning("too many connections", peer=session.peer, connections=self._caps.connections)
             return replies.TOO_MANY_CONNECTIONS
+        assert isinstance(session, ServiceSession)
+        slot.gives_way = session.gives_way
         self._sessions[session] = slot
         return None
 

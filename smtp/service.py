@@ -50,6 +50,8 @@ _NOT_SMTP = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", 
 
 
 _SCRAM = "SCRAM-SHA-256"
+_GRACE_SECONDS = 1.0  # who has not signed in by then gives way to newer connections where there is no place
+_SILENT_SECONDS = 10.0  # the same of a mail server that says nothing
 
 
 class ServiceHandler(Handler, Protocol):
@@ -162,6 +164,14 @@ class ServiceSession(SmtpSession):
             await asyncio.wait_for(self._more(), seconds)
         except TimeoutError:
             pass
+
+    def gives_way(self) -> bool:
+        """Make room for a newer connection, if nobody has signed in here and it is the peer who lets us wait."""
+        if self.granted is not None:
+            return False
+        # Mail servers keep connections for the next message, and have one under way that may come slowly.
+        waited, grace = (self._came, _GRACE_SECONDS) if self.mode.signs_in else (self._heard, _SILENT_SECONDS)
+        return self.loop.time() - waited >= grace and self.leave(replies.TOO_MANY_CONNECTIONS)
 
     def _latest(self, seconds: float) -> float:
         latest = super()._latest(seconds)

@@ -102,6 +102,24 @@ def test_the_first_that_gives_way_makes_room() -> None:
     assert asked == [0, 2]  # the newest never says
 
 
+def test_where_all_places_are_taken_the_network_with_most_makes_room() -> None:
+    caps = ConnectionCaps(6, per_address=9)
+    asked: list[str] = []
+
+    def answer(network: str) -> bool:
+        asked.append(network)
+        return True
+
+    for network in ("a", "b", "c", "b", "c", "b"):
+        slot = caps.admit(network)
+        assert slot is not None
+        slot.gives_way = functools.partial(answer, network)
+    new = caps.admit("d")
+    assert (asked, new is not None) == (["b"], True)
+    assert caps.admit("d", exempt=True) is not None
+    assert asked in (["b", "b"], ["b", "c"])
+
+
 def test_caps_in_all() -> None:
     caps = ConnectionCaps(3, per_address=9, unauthenticated=1)
     assert caps.admit("a") is not None

@@ -355,6 +355,43 @@ def test_connections_that_have_not_signed_in_are_capped(tmp_path: Path) -> None:
     run(tmp_path, test, settings(plaintext_ok=True, connections_per_address=2, uncapped_nets=()))
 
 
+@pytest.mark.parametrize("name", ["smtp", "submission", "submissions"])
+@pytest.mark.parametrize("bound", ["connections", "connections_per_address"])
+def test_who_only_stands_there_gives_way_to_newer_ones(
+    tmp_path: Path, name: str, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preau.smtp.service._GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("preau.smtp.service._SILENT_SECONDS", 0.0)
+
+    async def test(world: World) -> None:
+        anne = await world.signed_in()
+        standing = await world.connect(name)
+        if name == "submissions":
+            await standing.say(b"\x16\x03\x01")  # half a handshake
+            await until(lambda: len(world.server._sessions) == 2)
+        else:
+            await standing.ehlo()
+        other = await world.connect("submissions", tls=True)
+        await other.ehlo()
+        assert (await standing.reply())[:9] == ("" if name == "submissions" else "421 4.3.2")
+        assert await standing.reply() == ""
+        assert (await anne.ask("NOOP")).startswith("250")  # who has signed in does not
+        assert (await other.ask("NOOP")).startswith("250")
+
+    places = {bound: 2 if bound == "connections" else 1}
+    run(tmp_path, test, settings(plaintext_ok=True, uncapped_nets=(), **places), with_tls=True)
+
+
+def test_who_has_just_come_does_not_give_way(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        first = await world.connect("submission")
+        await first.ehlo()
+        assert (await (await world.connect("submission")).reply()).startswith("421 4.3.2")
+        assert (await first.ask("NOOP")).startswith("250")
+
+    run(tmp_path, test, settings(uncapped_nets=(), connections=1))
+
+
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 
 

@@ -10,6 +10,7 @@ import smtplib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from instance import Instance, descendants, make_instance, serving, wait_for
 from people import People, Person, a_letter
 from ports import free_base
 
-QUICK = "[queue]\nsteps = [1]\npoll_seconds = 0.5\n[imap]\nworkers = 1\n[dav]\nworkers = 1\n"
+QUICK = "[queue]\nsteps = [1]\npoll_seconds = 0.5\n[imap]\nworkers = 1\n[dav]\nworkers = 1\n[smtp]\nuncapped_nets = []\n"
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ def a_client_hello() -> bytes:
         pytest.param((143, 993, 25, 587, 465, 443, 80), b"", id="nothing, on every port"),
         pytest.param((993, 465, 443), a_client_hello()[:100], id="half a ClientHello"),
         pytest.param((993,), a_client_hello(), id="a ClientHello and no more, to IMAP"),
+        pytest.param((465,), a_client_hello(), id="a ClientHello and no more, to submission"),
         pytest.param((443,), a_client_hello(), id="a ClientHello and no more, to DAV"),
     ],
 )
@@ -291,6 +293,7 @@ def test_idle_strangers_leave_room(house: House, ports: tuple[int, ...], sent: b
                 stranger.connect(("127.0.0.1", house.instance.base + ports[number % len(ports)]))
                 stranger.sendall(sent)
             standing.append(stranger)
+        time.sleep(1.0)  # for as long nobody gives way to others
         with house.ana.reading() as client:
             assert client.noop()[0] == "OK"
         with house.ana.submitting() as session:
