@@ -30,11 +30,13 @@ from ..daemon.handshake import Handshakes
 from ..daemon.limits import Slot
 from ..daemon.log import connection_id, logger
 from ..daemon.tls import describe
+from ..storage.api import WouldWait
 from .answers import answer_for_bug
 from .capabilities import capability_text
 from .decode import AFTER_LOGIN, Decoder, Limits, Memo
 from .deflate import Deflate, InvalidDeflate
 from .dispatch import run_command
+from .pace import Pace
 from .session import Session, SignedIn, Site, State, Upgrade
 from .steps import Ask, BrokenAnswer, Steps, Wait, Work
 from .values import (
@@ -85,6 +87,7 @@ class Host:
     ended: Callable[["Connection"], None]
     close_session: Callable[[SessionId], None]
     memo: Memo
+    pace: Pace
     after_login: Limits = AFTER_LOGIN
     draining: bool = False
 
@@ -305,8 +308,12 @@ class Connection(asyncio.Protocol):
                     if isinstance(step, bytes):
                         self._put(step)
                     elif isinstance(step, Work | Wait):
-                        self._start_job(step)
-                        return
+                        outcome = self._done_here(step)
+                        if outcome is None:
+                            self._start_job(step)
+                            return
+                        value, error = outcome
+                        continue
                     elif step is Ask.REFUSE_LITERAL:
                         self._decoder.refuse_literal()
                     else:
@@ -371,11 +378,22 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
+    def _done_here(self, step: Work | Wait) -> tuple[Any, BaseException | None] | None:
+        """What a brief call returned or raised on the loop; None when it is one for a thread."""
+        if isinstance(step, Wait) or step.brief is None or not self._host.pace.on_loop:
+            return None
+        try:
+            return self._host.pace.run(step.brief), None
+        except WouldWait:
+            return None
+        except Exception as error:
+            return None, error
+
     def _start_job(self, step: Work | Wait) -> None:
         self.phase = Phase.BUSY
         self._flush()
         if isinstance(step, Work):
-            job = self._host.in_thread(step.call)
+            job = self._host.in_thread(self._host.pace.timed(step.call) if step.brief is not None else step.call)
         else:
             context = copy_context()
             job = self._host.loop.create_task(step.awaitable, context=context)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from ..storage.api import AccountId, Change, ChangeBus, Store
 from .commands import TABLE
 from .connection import SHUTTING_DOWN, Connection, Host, Phase, after_login_limits
 from .decode import Memo
+from .pace import Pace
 from .session import Session, Site
 from .settings import ImapSettings as ImapSettings  # so that imap.server has all that suite needs
 from .sign_in import SignIn
@@ -69,6 +71,7 @@ class ImapServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="imap-store")
         self._host: Host | None = None
+        self._loop_thread = 0
         self._one_ended = asyncio.Event()
         self._watch: Watch | None = None
         self._sign_in: SignIn | None = None
@@ -80,6 +83,7 @@ class ImapServer:
         if self._tls is None and any(listener.tls for listener in listeners):
             raise ValueError("a TLS listener needs a certificate")
         loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         self._watch = watch = Watch(loop.call_soon)
         self._sign_in = sign_in = SignIn(
             self._authenticator,
@@ -108,6 +112,7 @@ class ImapServer:
             ended=self._ended,
             close_session=self._close_session,
             memo=Memo(),
+            pace=Pace(),
             after_login=after_login_limits(self._settings.append_limit),
         )
         self._authenticator.on_revoke(self._revoke)
@@ -261,7 +266,11 @@ class ImapServer:
 
     def _announced(self, change: Change) -> None:
         """From whatever thread committed it. The loop is not woken for what nobody here has selected."""
-        if self._host is not None and self._watch is not None and self._watch.concerns(change):
+        if self._host is None or self._watch is None or not self._watch.concerns(change):
+            return
+        if threading.get_ident() == self._loop_thread:
+            self._watch.change(change)  # a write made here, or what another process told
+        else:
             with contextlib.suppress(RuntimeError):  # the loop is closed: so is everything that could listen
                 self._host.loop.call_soon_threadsafe(self._watch.change, change)
 

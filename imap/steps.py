@@ -16,6 +16,7 @@ run in a thread; so clean up in `finally`.
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from .values import Event
@@ -26,9 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Run `call` in a worker thread."""
+    """Run `call` in a worker thread.
+
+    `brief` is the same call for the loop itself, when that is as good (imap/pace.py): it takes a flush, and raises WouldWait
+    rather than wait for anybody.
+    """
 
     call: Callable[[], Any]
+    brief: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,13 @@ Steps = Generator[Step, Any, bytes]
 
 def work(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Generator[Step, Any, T]:
     """`result = yield from work(mail.append, mailbox, drafts)`."""
-    result: T = yield Work(lambda: call(*args, **kwargs))
+    result: T = yield Work(partial(call, *args, **kwargs))
+    return result
+
+
+def brief_work(call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Generator[Step, Any, T]:
+    """work() for a call of the store that takes `waits`, and no longer than a flush."""
+    result: T = yield Work(partial(call, *args, **kwargs), partial(call, *args, waits=False, **kwargs))
     return result
 
 

@@ -24,7 +24,7 @@ from typing import Generic, Literal, TypeVar
 import apsw
 
 from .account_lock import Turnstile
-from .api import Unavailable
+from .api import Unavailable, WouldWait
 from .database import BUSY_TIMEOUT, Schema, commit, open_database, translated
 
 T = TypeVar("T")
@@ -153,9 +153,11 @@ class AccountDatabase:
         return mine.result  # type: ignore[return-value]  # set, since done without error
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
+    def _my_turn(self, *, waits: bool = True) -> Iterator[None]:
         with self._turn:
             while self._taken:
+                if not waits:
+                    raise WouldWait("another thread writes")
                 self._turn.wait()
             self._taken = True
         try:
@@ -169,10 +171,14 @@ class AccountDatabase:
             self._turn.notify_all()
 
     @contextmanager
-    def write(self) -> Iterator[apsw.Connection]:
-        """The writer in a transaction of one's own, committed when the block ends well. Raise Unavailable."""
-        with self._my_turn(), translated(self.path.name):
-            connection = self._begin()
+    def write(self, *, waits: bool = True) -> Iterator[apsw.Connection]:
+        """The writer in a transaction of one's own, committed when the block ends well. Raise Unavailable.
+
+        Without `waits` for who runs on a loop: raise WouldWait when anybody else writes or is about to, and for the first
+        change of all, which opens the writer.
+        """
+        with self._my_turn(waits=waits), translated(self.path.name):
+            connection = self._begin(waits=waits)
             try:
                 yield connection
                 commit(connection)
@@ -180,11 +186,16 @@ class AccountDatabase:
                 _roll_back(connection)
                 raise
 
-    def _begin(self) -> apsw.Connection:
+    def _begin(self, *, waits: bool = True) -> apsw.Connection:
         self._check()
         if self._writer is None:
+            if not waits:
+                raise WouldWait("the writer is not open")
             self._writer = self._new_writer()
-        begin_in_turn(self._writer, self._turnstile)
+        if waits:
+            begin_in_turn(self._writer, self._turnstile)
+        elif not begun_at_once(self._writer, self._turnstile):
+            raise WouldWait("another process writes")
         return self._writer
 
     def _run_batch(self) -> None:
@@ -295,6 +306,21 @@ def begin_in_turn(connection: apsw.Connection, turnstile: Turnstile) -> None:
     finally:
         connection.set_busy_timeout(BUSY_TIMEOUT)
         turnstile.leave()
+
+
+def begun_at_once(connection: apsw.Connection, turnstile: Turnstile) -> bool:
+    """BEGIN IMMEDIATE if no process writes or waits to."""
+    if not turnstile.enter(0.0):
+        return False
+    connection.set_busy_timeout(0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except apsw.BusyError:
+        return False
+    finally:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        turnstile.leave()
+    return True
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

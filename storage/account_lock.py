@@ -82,13 +82,16 @@ class Turnstile:
         self._directory = directory
         self._descriptor = -1
 
-    def enter(self, until: float) -> None:
-        """Wait until nobody else is in it, by the monotonic clock no longer than `until`.
+    def enter(self, until: float) -> bool:
+        """Wait until nobody else is in it, by the monotonic clock no longer than `until`; whether that came.
 
         With the file `lock`, made when it is not there. Without it nobody waits here.
         """
-        while not self._set(fcntl.F_WRLCK) and time.monotonic() < until:
+        while not self._set(fcntl.F_WRLCK):
+            if time.monotonic() >= until:
+                return False
             time.sleep(_TURN_STEP)
+        return True
 
     def leave(self) -> None:
         """Let the next one in."""

@@ -90,6 +90,10 @@ class Unavailable(StoreError):
     temporary = True
 
 
+class WouldWait(Unavailable):
+    """Not done, since it would have to wait for another writer, and the caller said that it may not: call again in a thread."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Keys
 
@@ -381,8 +385,12 @@ class Mail(Protocol):
         flags: Flags,
         *,
         unchanged_since: ModSeq | None = None,
+        waits: bool = True,
     ) -> Stored:
-        """Change flags. What changes nothing costs nothing and raises no MODSEQ. Raise NotFound, Forbidden. [thread]"""
+        """Change flags. What changes nothing costs nothing and raises no MODSEQ. Raise NotFound, Forbidden. [thread]
+
+        Without `waits` it takes a flush and what `uids` take, waiting for nobody: raise WouldWait.
+        """
 
     def expunge(self, mailbox: MailboxId, uids: Sequence[Uid] | None = None) -> Sequence[Uid]:
         """Remove those marked \\Deleted, all or among `uids`; the UIDs removed, ascending. [thread]"""

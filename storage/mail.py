@@ -231,10 +231,15 @@ class FileMail:
         flags: Flags,
         *,
         unchanged_since: ModSeq | None = None,
+        waits: bool = True,
     ) -> Stored:
         """See Mail."""
         context = self._context
-        stored = context.db.transact(lambda connection: change_flags(connection, mailbox, uids, op, flags, unchanged_since))
+        if waits:
+            stored = context.db.transact(lambda connection: change_flags(connection, mailbox, uids, op, flags, unchanged_since))
+        else:
+            with context.db.write(waits=False) as connection:
+                stored = change_flags(connection, mailbox, uids, op, flags, unchanged_since)
         after_use(context)
         if stored.changed:
             context.announce(mailbox, stored.modseq)

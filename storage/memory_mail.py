@@ -307,6 +307,7 @@ class MemoryMail:
         flags: Flags,
         *,
         unchanged_since: ModSeq | None = None,
+        waits: bool = True,
     ) -> Stored:
         """See Mail."""
         with self._account.lock:

@@ -13,10 +13,12 @@ from ..fetch import Fetch, changed_positions, cut_positions
 from ..resync import vanished_earlier
 from ..sequence import flatten
 from ..session import Session
-from ..steps import Step, Steps, work
+from ..steps import Step, Steps, brief_work, work
 from ..values import Fetch as FetchArguments
 from ..values import FetchBinary, FetchBody, FetchFact, FetchItem
+from .store import BRIEF
 
+_SEEN = frozenset({"\\Seen"})
 _DAMAGED = b"NO [UNAVAILABLE] Some messages cannot be read now"
 
 _UNDECODABLE = b"NO [UNKNOWN-CTE] Some parts have an encoding that is not known here"  # RFC 3516 section 4.3
@@ -73,7 +75,8 @@ def _fetch_and_mark(
         unseen = [number for number in uids if not view.flags_of(number) & SEEN]
         fetch = plain
         if unseen:
-            stored = yield from work(session.mail.store_flags, view.mailbox.id, unseen, FlagOp.ADD, frozenset({"\\Seen"}))
+            run = brief_work if len(unseen) <= BRIEF else work
+            stored = yield from run(session.mail.store_flags, view.mailbox.id, unseen, FlagOp.ADD, _SEEN)
             view.mailbox.refresh()
             answered.update(dict.fromkeys(stored.changed, int(stored.modseq)))
             fetch = marked

@@ -12,10 +12,13 @@ from ..answers import EXPUNGED
 from ..encode import render_set
 from ..sequence import flatten
 from ..session import Session
-from ..steps import Step, Steps, work
+from ..steps import Step, Steps, brief_work, work
 from ..values import Store
 from ..view import View
 from .expunge import READ_ONLY
+
+BRIEF = 32
+"""Messages whose flags are changed in little more than the flush takes."""
 
 
 def handle_store(session: Session, args: Store) -> Steps:
@@ -38,7 +41,8 @@ def handle_store(session: Session, args: Store) -> Steps:
     # Their FLAGS came in this command, without its change: a client cannot tell, so it hears of them once more.
     stale = view.told_in_this_command(uids) if args.silent else set()
     as_of = mailbox.highestmodseq
-    stored = yield from work(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
+    run = brief_work if len(uids) <= BRIEF else work
+    stored = yield from run(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
     mailbox.refresh()
     yield view.new_keywords()
     alone = mailbox.highestmodseq == stored.modseq and stored.modseq <= as_of + 1

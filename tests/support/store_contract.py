@@ -515,6 +515,12 @@ class MailboxContract(StoreContract):
         now = mail.status([inbox])[0]
         assert (now.messages, now.unseen, now.deleted, now.size, now.uidnext) == (0, 0, 0, 0, 4)
 
+    def test_flags_are_stored_without_waiting_when_nobody_writes(self, mail: Mail, inbox: MailboxId) -> None:
+        append(mail, inbox)
+        stored = mail.store_flags(inbox, [Uid(1)], FlagOp.ADD, frozenset({"\\Seen"}), waits=False)
+        now = mail.status([inbox])[0]
+        assert (list(stored.changed), now.unseen, now.highestmodseq) == ([1], 0, stored.modseq)
+
     def test_status_leaves_out_what_is_not_there(self, mail: Mail, inbox: MailboxId) -> None:
         drafts = mail.find("Drafts").id
         assert {status.id for status in mail.status([drafts, MailboxId(99_999), inbox])} == {drafts, inbox}
