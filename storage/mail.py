@@ -60,15 +60,16 @@ class FileMail:
 
     def _catch_up(self) -> None:
         context = self._context
-        if context.reader.rows("SELECT 1 FROM unlink LIMIT 1"):
+        unlinks, mailboxes, trash = context.reader.together(
+            ("SELECT 1 FROM unlink LIMIT 1", ()), ("SELECT id, dir FROM mailbox", ()), ("SELECT 1 FROM trash LIMIT 1", ())
+        )
+        if unlinks:
             context.background.submit(("unlink", context.account), lambda: remove_files(context))
-        if context.may_adopt and context.paths.fts_db.exists():
-            context.text.index_later()
         maildir = str(context.paths.maildir)
-        for mailbox, name in context.reader.rows("SELECT id, dir FROM mailbox"):
+        for mailbox, name in mailboxes:
             if not os.path.exists(os.path.join(maildir, name, UIDLIST)):
                 context.sidecars.changed(mailbox)
-        if context.reader.rows("SELECT 1 FROM trash LIMIT 1"):
+        if trash:
             context.background.submit(("trash", context.account), lambda: mail_mailboxes.empty_trash(context))
 
     def _look(self, mailbox: MailboxId, *, delay: float = 0.0) -> None:
