@@ -112,7 +112,7 @@ def _prepare(connection: apsw.Connection, key: bytes | None, synchronous: str) -
     if key is not None:
         connection.pragma("cipher", "aegis")
         # `raw:` takes the key as it is; a passphrase (and `hexkey`, which is one) runs a key derivation of 57 ms.
-        connection.execute(f"PRAGMA key = 'raw:{key.hex()}'")
+        connection.execute(f"PRAGMA key = 'raw:{key.hex()}'", can_cache=False)  # a kept statement would keep the key
     connection.pragma("page_size", 8192)
     if connection.pragma("journal_mode") != "wal":
         _switch_to_wal(connection)
