@@ -255,6 +255,8 @@ class MailText:
             return set()
         base = mailbox << 32
         ids = [base | uid for uid in sorted(uids)]
+        row = self._context.reader.first("SELECT uidvalidity FROM mailbox WHERE id = ?", (mailbox,))
+        uidvalidity = None if row is None else int(row[0])
         with self._reading:
             _, index = self._index_for(writing=False)
             missing = [] if index.has_all(ids) else index.missing(ids)
@@ -262,7 +264,7 @@ class MailText:
             self._read_missing(mailbox, missing)
         with self._reading:
             _, index = self._index_for(writing=False)
-            found = index.search(ids, key, lambda number: self._whole(mailbox, number))
+            found = index.search(ids, key, lambda number: self._whole(mailbox, number), uidvalidity=uidvalidity)
         return {Uid(number & UID_MASK) for number in self._here(sorted(found))}
 
     def _here(self, ids: Sequence[int]) -> list[int]:

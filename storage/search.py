@@ -25,6 +25,7 @@ import zstandard
 from ..formats.text import EVERYTHING, LINE, IndexedText, extract_message, normalise
 from .api import TextField, TextKey
 from .database import Schema, translated
+from .search_memo import Criterion, SearchMemo
 
 SCHEMA = Schema(
     name="search",
@@ -80,6 +81,7 @@ class SearchIndex:
         self._connection = connection
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._decompressor = zstandard.ZstdDecompressor()
+        self._memo = SearchMemo()
 
     # -- writing
 
@@ -185,18 +187,35 @@ class SearchIndex:
             count = self._connection.execute(f"SELECT count(*) FROM text WHERE complete = 1 AND {query}", bound).get  # noqa: S608
         return bool(count == len(ids))
 
-    def search(self, ids: Sequence[int], key: TextKey, read: Callable[[int], bytes | None]) -> set[int]:
-        """Which of the messages `ids` (of one mailbox) meet the criterion: exactly those for which holds() says so.
+    def search(
+        self, ids: Sequence[int], key: TextKey, read: Callable[[int], bytes | None], *, uidvalidity: int | None = None
+    ) -> set[int]:
+        """Which of the messages `ids` (ascending, of one mailbox) meet the criterion: exactly those for which holds() says so.
 
         `read` gives a whole message, or None when it is gone; it is called for messages that have no text here, and for
-        those of whose text something is left out and that was not found in the rest. Raise Unavailable.
+        those of whose text something is left out and that was not found in the rest. What is found out is remembered for as
+        long as the mailbox has that UIDVALIDITY, if one is given. Raise Unavailable.
         """
-        wanted = set(ids)
-        if not wanted:
-            return set()
         needle = normalise(key.needle)
-        if not needle and key.field is not TextField.HEADER:
-            return wanted
+        if not ids or (not needle and key.field is not TextField.HEADER):
+            return set(ids)
+        if uidvalidity is None:
+            return self._search(ids, key, needle, read)[0]
+        criterion = Criterion(ids[0] >> 32, uidvalidity, key.field, normalise(key.header), needle)
+        known, rest = self._memo.recall(criterion, ids)
+        if not rest:
+            return known
+        hits, for_good = self._search(rest, key, needle, read)
+        hits |= known
+        if for_good:
+            self._memo.keep(criterion, ids, hits)
+        return hits
+
+    def _search(
+        self, ids: Sequence[int], key: TextKey, needle: str, read: Callable[[int], bytes | None]
+    ) -> tuple[set[int], bool]:
+        """(hits, whether that is all from whole texts that are here)."""
+        wanted = set(ids)
         with translated("fts.db"), self._snapshot():
             whole = self.has_all(ids)
             if key.field is TextField.HEADER:
@@ -210,7 +229,7 @@ class SearchIndex:
             message = read(id)
             if message is not None and holds(extract_message(message, EVERYTHING), key):
                 hits.add(id)
-        return hits
+        return hits, whole
 
     def _search_header(self, ids: Sequence[int], wanted: set[int], name: str, needle: str) -> set[int]:
         column = _COLUMNS.get(normalise(name))
