@@ -15,7 +15,8 @@ Owns the table, the list of names and the two encodings. Never the truth: the fi
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,7 @@ class Cache:
         self._path = path
         self._key = key
         self._opening = threading.RLock()
+        self._turn = threading.RLock()  # of who writes, taken before the other: the writer is closed when nobody is at it
         self._reading: IndexReader | None = None
         self._writing: IndexReader | None = None
         self._inode = (0, 0)
@@ -172,16 +174,20 @@ class Cache:
         schemas = (CACHE_SCHEMA, SWEPT_SCHEMA)
         return open_database(self._path, self._key, *schemas, synchronous="NORMAL", query_only=query_only)
 
-    def _writer(self) -> IndexReader:
-        """The connection that writes, opened when it is first needed."""
-        with self._opening:
-            if self._writing is None:
-                self._writing = self._connect(query_only=False)
-            return self._writing
+    @contextmanager
+    def _writer(self) -> Iterator[apsw.Connection]:
+        """The connection that writes, opened when it is first needed. Raise Unavailable."""
+        with self._turn, translated(self._path.name):
+            with self._opening:
+                if self._writing is None:
+                    self._writing = self._connect(query_only=False)
+                writing = self._writing
+            with writing.alone() as connection:
+                yield connection
 
     def relax(self) -> None:
         """Give back memory after a quiet time."""
-        with self._opening:
+        with self._turn, self._opening:
             if self._reading is not None:
                 self._reading.relax()
             writing, self._writing = self._writing, None
@@ -190,7 +196,9 @@ class Cache:
 
     def check_file(self) -> None:
         """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
-        with self._opening:
+        if inode_of(self._path) == self._inode:
+            return  # without a wait for who writes
+        with self._turn, self._opening:
             if inode_of(self._path) != self._inode:
                 self._let_go()
 
@@ -235,7 +243,7 @@ class Cache:
 
     def sweep(self, index: IndexReader) -> int:
         """Forget rows whose messages went while nobody was left to drop them; how many. Raise Unavailable. [background]"""
-        with translated(self._path.name), self._writer().alone() as connection:
+        with self._writer() as connection:
             strays = find_strays(connection, "cache", index)
             if not strays:
                 return 0
@@ -253,7 +261,7 @@ class Cache:
 
     def _many(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
         """Statements with their rows of bindings, in one transaction."""
-        with translated(self._path.name), self._writer().alone() as connection:
+        with self._writer() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for statement, rows in statements:
@@ -263,7 +271,7 @@ class Cache:
 
     def close(self) -> None:
         """Close both connections; later calls raise Unavailable."""
-        with self._opening:
+        with self._turn, self._opening:
             self._closed = True
             self._let_go()
 
