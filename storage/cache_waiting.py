@@ -16,14 +16,13 @@ from itertools import islice
 
 from .api import MailboxId, StoreError, Uid
 from .cache import Cache, CacheRow
+from .held import HELD
 from .mail_derive import Derived
 
 log = logging.getLogger("preau.storage")
 
 MOST = 1_000
 """Rows that may wait."""
-MOST_OCTETS = 16 * 1024 * 1024
-"""Octets of messages that rows which wait may hold on to."""
 
 _AT_ONCE = 64
 
@@ -44,7 +43,6 @@ class WaitingRows:
         self._fresh: dict[int, tuple[bytes, Derived]] = {}
         self._rendered: dict[int, CacheRow] = {}
         self._copies: dict[int, int] = {}  # new id -> old id
-        self._octets = 0
 
     def add(self, rows: Sequence[Fresh]) -> None:
         """Messages came in."""
@@ -53,9 +51,8 @@ class WaitingRows:
         with self._lock:
             for number, prefix, derived in rows:
                 self._fresh[number] = prefix, derived
-                self._octets += len(derived.head)
-            full = len(self._fresh) > MOST or self._octets > MOST_OCTETS
-        if full:
+            full = len(self._fresh) > MOST
+        if full or HELD.full:
             self.write()
         else:
             self._later()
@@ -140,6 +137,4 @@ class WaitingRows:
         with self._lock:
             for number in numbers:
                 self._rendered.pop(number, None)
-                fresh = self._fresh.pop(number, None)
-                if fresh is not None:
-                    self._octets -= len(fresh[1].head)
+                self._fresh.pop(number, None)

@@ -20,11 +20,13 @@ from ..formats.envelope import render_envelope
 from ..formats.headers import unfold
 from ..formats.mime import Part, Scanner
 from .cache import CacheRow, render_slots
+from .held import HELD
 
 KEPT_FOR_TEXT = 2 * 1024 * 1024
 """Octets of a message from whose beginning text for search is taken; what lies beyond is searched in the file."""
 
 _PIECE = 262_144
+_PART_WEIGHT = 512  # octets of memory of a part without its header
 _MAX_ID = 998
 _BLANKS = b" \t\r\n"
 _ASKED = re.compile(rb"\n[ \t]*+(date|references|in-reply-to|message-id)[ \t]*+:([^\n]*+)", re.IGNORECASE)
@@ -34,7 +36,7 @@ _ID_MASK = 0x7FFFFFFFFFFFFFFF
 class Derived:
     """What a whole message gave; the same for all of its copies. Answers are rendered when they are first asked for."""
 
-    __slots__ = ("_answers", "_date", "complete", "head", "part", "thread_id")
+    __slots__ = ("_answers", "_date", "_weight", "complete", "head", "part", "thread_id")
 
     def __init__(self, part: Part, head: bytes, *, complete: bool, thread_id: int, date: bytes | None) -> None:
         """`head`: the first KEPT_FOR_TEXT octets, without prefix; `complete`: that is all.  `date`: the Date field."""
@@ -44,6 +46,11 @@ class Derived:
         self.thread_id = thread_id
         self._date = date
         self._answers: tuple[bytes, int] | None = None
+        self._weight = len(head) + sum(_PART_WEIGHT + len(each.header) for each in part.walk())
+        HELD.add(self._weight)
+
+    def __del__(self) -> None:
+        HELD.let_go(self._weight)
 
     @property
     def rendered(self) -> bytes:

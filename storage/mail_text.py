@@ -22,6 +22,7 @@ from .api import MailboxId, NotFound, StoreError, TextKey, Uid
 from .cache import delete_database, inode_of
 from .cache_sweep import SWEPT_SCHEMA, find_strays
 from .database import DamagedDatabase, NewerSchema, open_database, translated
+from .held import HELD
 from .index_reader import UID_MASK
 from .mail_context import MailContext
 from .mail_derive import Derived, structure_of
@@ -30,8 +31,8 @@ from .search import SCHEMA, SearchIndex
 
 log = logging.getLogger("preau.storage")
 
-_QUEUE_OCTETS = 16 * 1024 * 1024
 _AT_ONCE = 32
+_OCTETS_AT_ONCE = 1024 * 1024  # of messages: their texts are in memory together
 _INDEXED_AT_ONCE = 8  # about 16 ms: with the pause that follows, half of one processor at most
 _DELAY = 0.3  # seconds: text is taken once no message came for so long,
 _LATEST = 5.0  # or after so long
@@ -82,7 +83,6 @@ class MailText:
         self._reading = threading.RLock()
         self._opening = threading.Lock()
         self._queue: deque[Added] = deque()
-        self._queued = 0  # octets
         self._copies: deque[tuple[int, int]] = deque()
         self._unindexed = 0
 
@@ -139,8 +139,7 @@ class MailText:
             return
         self._unindexed += len(rows)
         self._queue.extend(rows)
-        self._queued += sum(len(derived.head) for _, _, derived in rows)
-        if self._queued > _QUEUE_OCTETS:
+        if HELD.full:
             self._take_texts()
         else:
             self._take_later()
@@ -153,8 +152,7 @@ class MailText:
             kept: list[int] = []
             with self._writer() as (_, index):
                 while self._queue:
-                    batch = [self._queue.popleft() for _ in range(min(_AT_ONCE, len(self._queue)))]
-                    self._queued -= sum(len(derived.head) for _, _, derived in batch)
+                    batch = self._next_batch()
                     texts = [(number, self._text(prefix, derived)) for number, prefix, derived in batch]
                     with index.transaction():
                         for number, text in texts:
@@ -167,6 +165,14 @@ class MailText:
             log.warning("search text not kept", extra={"account": self._context.account, "error": str(error)})
             return
         self.index_later()
+
+    def _next_batch(self) -> list[Added]:
+        batch: list[Added] = []
+        octets = 0
+        while self._queue and len(batch) < _AT_ONCE and octets < _OCTETS_AT_ONCE:
+            batch.append(self._queue.popleft())
+            octets += len(batch[-1][2].head)
+        return batch
 
     def _text(self, prefix: bytes, derived: Derived) -> IndexedText:
         head = derived.head

@@ -8,6 +8,7 @@ import pytest
 from files import Files, opened
 from preau.storage import cache_waiting, mail_fetch
 from preau.storage.api import FlagOp, MailboxId, NotFound, StoreError, Uid
+from preau.storage.held import HELD
 from preau.storage.mail_context import MailContext
 from store_contract import MIXED, PLAIN, append
 
@@ -99,7 +100,7 @@ def test_more_than_may_wait_is_written_by_who_brings_it(files: Files, monkeypatc
     for _ in range(3):
         append(files.mail, files.inbox, PLAIN)
     assert rows(files) == 3
-    monkeypatch.setattr(cache_waiting, "MOST_OCTETS", len(MIXED) - 1)
+    monkeypatch.setattr(HELD, "most", HELD.octets + len(MIXED) - 1)
     append(files.mail, files.inbox, MIXED)
     assert rows(files) == 4
 
