@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import apsw
+
 from . import atomic
 from .account_db import AccountDatabase
 from .account_lock import AccountLock
@@ -23,6 +25,7 @@ from .index_reader import IndexReader
 from .index_schema import MAIL_SCHEMA
 from .leftovers import clear_later
 from .mail import FileMail
+from .mail_after import after_use, rest_later
 from .mail_context import MailContext
 from .paths import AccountPaths
 from .rebuild import is_lost, rebuild_index
@@ -61,12 +64,11 @@ class FileAccount:
         self._held = AccountLock(paths.directory, alone=False)
         self._bus = bus
         bus.watch(self.id)  # before anything is read: what is committed from here on is told
-        index_key = keys.index if sealing else None
+        self._index_db, self._index_key = paths.index_db, keys.index if sealing else None
         try:
             self._recover(paths, keys, sealing=sealing, limits=limits)
-            reader = open_database(paths.index_db, index_key, *SCHEMAS, synchronous="FULL", query_only=True)
-            self._reader = IndexReader(reader, paths.index_db.name)
-            self._db = AccountDatabase(paths.index_db, index_key, *SCHEMAS, is_open=True)
+            self._reader = IndexReader(self._open_index(), paths.index_db.name, anew=self._open_again)
+            self._db = AccountDatabase(paths.index_db, self._index_key, *SCHEMAS, is_open=True)
             self._cache = Cache(paths.cache_db, keys.cache if sealing else None)
             self.context = MailContext(
                 paths,
@@ -83,6 +85,7 @@ class FileAccount:
             self.mail: Mail = self._mail
             self.collections: Collections = FileCollections(self.context)
             clear_later(self.context)
+            rest_later(self.context)
         except BaseException:
             self.release()
             raise
@@ -102,6 +105,16 @@ class FileAccount:
                 raise Unavailable("the account's index is lost, and others have the account open")
             time.sleep(0.05)
         self._held.share()
+
+    def _open_index(self) -> apsw.Connection:
+        return open_database(self._index_db, self._index_key, *SCHEMAS, synchronous="FULL", query_only=True)
+
+    def _open_again(self) -> apsw.Connection:
+        """The reader, after a rest. Raise Unavailable when the file it was opened with was taken away: none is made anew."""
+        if self._db is None or not self._db.is_current():
+            raise Unavailable(f"{self._index_db.name} was taken away")
+        after_use(self.context)  # it is to rest again
+        return self._open_index()
 
     def is_whole(self) -> bool:
         """Whether it is the account that a new holder expects: held by others, or resting over the file it was opened with."""

@@ -15,8 +15,8 @@ Owns the table, the list of names and the two encodings. Never the truth: the fi
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,6 @@ class Cache:
         self._path = path
         self._key = key
         self._opening = threading.RLock()
-        self._turn = threading.RLock()  # of who writes, taken before the other: the writer is closed when nobody is at it
         self._reading: IndexReader | None = None
         self._writing: IndexReader | None = None
         self._inode = (0, 0)
@@ -162,43 +161,37 @@ class Cache:
     def _connect(self, *, query_only: bool) -> IndexReader:
         if self._closed:
             raise Unavailable(f"{self._path.name} is closed")
+        return IndexReader(self._open_whole(query_only), self._path.name, anew=partial(self._open_whole, query_only))
+
+    def _open_whole(self, query_only: bool) -> apsw.Connection:
         try:
             connection = self._open_file(query_only)
         except (DamagedDatabase, NewerSchema):
             delete_database(self._path)
             connection = self._open_file(query_only)
         self._inode = inode_of(self._path)
-        return IndexReader(connection, self._path.name)
+        return connection
 
     def _open_file(self, query_only: bool) -> apsw.Connection:
         schemas = (CACHE_SCHEMA, SWEPT_SCHEMA)
         return open_database(self._path, self._key, *schemas, synchronous="NORMAL", query_only=query_only)
 
-    @contextmanager
-    def _writer(self) -> Iterator[apsw.Connection]:
+    def _writer(self) -> IndexReader:
         """The connection that writes, opened when it is first needed. Raise Unavailable."""
-        with self._turn, translated(self._path.name):
-            with self._opening:
-                if self._writing is None:
-                    self._writing = self._connect(query_only=False)
-                writing = self._writing
-            with writing.alone() as connection:
-                yield connection
+        with self._opening:
+            if self._writing is None:
+                self._writing = self._connect(query_only=False)
+            return self._writing
 
     def relax(self) -> None:
         """Give back memory after a quiet time."""
-        with self._turn, self._opening:
-            if self._reading is not None:
-                self._reading.relax()
-            writing, self._writing = self._writing, None
-            if writing is not None:
-                writing.close()
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.rest()
 
     def check_file(self) -> None:
         """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
-        if inode_of(self._path) == self._inode:
-            return  # without a wait for who writes
-        with self._turn, self._opening:
+        with self._opening:
             if inode_of(self._path) != self._inode:
                 self._let_go()
 
@@ -243,7 +236,7 @@ class Cache:
 
     def sweep(self, index: IndexReader) -> int:
         """Forget rows whose messages went while nobody was left to drop them; how many. Raise Unavailable. [background]"""
-        with self._writer() as connection:
+        with translated(self._path.name), self._writer().alone() as connection:
             strays = find_strays(connection, "cache", index)
             if not strays:
                 return 0
@@ -261,7 +254,7 @@ class Cache:
 
     def _many(self, *statements: tuple[str, Sequence[tuple[Any, ...]]]) -> None:
         """Statements with their rows of bindings, in one transaction."""
-        with self._writer() as connection:
+        with translated(self._path.name), self._writer().alone() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for statement, rows in statements:
@@ -271,7 +264,7 @@ class Cache:
 
     def close(self) -> None:
         """Close both connections; later calls raise Unavailable."""
-        with self._turn, self._opening:
+        with self._opening:
             self._closed = True
             self._let_go()
 

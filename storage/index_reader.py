@@ -1,12 +1,15 @@
 """Reads of index.db and cache.db that may run on the event loop: one connection, kept open, batches fetched whole.
 
 A cursor is never left half read: it would hold back the connection's view of later commits (and WAL checkpoints).
+A connection takes some 300 KiB, so it is closed when nobody has asked for a while, and opened anew by who asks next: a third
+of a millisecond.
+
 Owns the connection and its lock. Never writes.
 """
 
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,19 +25,30 @@ UID_MASK = 0xFFFFFFFF
 class IndexReader:
     """A read-only connection for short statements, from any thread, one at a time."""
 
-    __slots__ = ("_connection", "_lock", "_name")
+    __slots__ = ("_anew", "_connection", "_lock", "_name", "_times")
 
-    def __init__(self, connection: apsw.Connection, name: str) -> None:
-        """Take over a connection."""
-        self._connection = connection
+    def __init__(self, connection: apsw.Connection, name: str, *, anew: Callable[[], apsw.Connection] | None = None) -> None:
+        """Take over a connection. `anew`: opens another one after rest(), or raises Unavailable."""
+        self._connection: apsw.Connection | None = connection
+        self._anew = anew
         self._name = name
+        self._times = 0  # opened anew
         self._lock = threading.RLock()
+
+    def _open(self) -> apsw.Connection:
+        """The connection; the lock is held."""
+        if self._connection is None:
+            if self._anew is None:
+                raise Unavailable(f"{self._name} is closed")
+            self._connection = self._anew()
+            self._times += 1
+        return self._connection
 
     def rows(self, statement: str, bindings: Sequence[Any] = ()) -> list[Row]:
         """All rows of a statement, of the newest commit. Raise Unavailable."""
         try:
             with self._lock:
-                return self._connection.execute(statement, bindings).fetchall()
+                return (self._connection or self._open()).execute(statement, bindings).fetchall()
         except apsw.Error as error:
             raise self._refused(error) from error
 
@@ -47,44 +61,52 @@ class IndexReader:
         """The rows of several statements, all of one commit. Raise Unavailable."""
         try:
             with self._lock:
-                self._connection.execute("BEGIN")
+                connection = self._connection or self._open()
+                connection.execute("BEGIN")
                 try:
-                    return [self._connection.execute(text, bindings).fetchall() for text, bindings in statements]
+                    return [connection.execute(text, bindings).fetchall() for text, bindings in statements]
                 finally:
-                    self._connection.execute("COMMIT")
+                    connection.execute("COMMIT")
         except apsw.Error as error:
             raise self._refused(error) from error
 
     def version(self) -> int:
-        """Another number as soon as any other connection has committed (5 microseconds). Raise Unavailable.
+        """Another number as soon as any other connection has committed, and after a rest (5 microseconds). Raise Unavailable.
 
         The pragma, not sqlite3_file_control: that one tells what the connection saw when it last read something.
         """
         try:
             with self._lock:
-                return int(self._connection.execute("PRAGMA data_version").get)
+                connection = self._connection or self._open()
+                # A connection's numbers begin anew with it.
+                return self._times << 40 | int(connection.execute("PRAGMA data_version").get)
         except apsw.Error as error:
             raise self._refused(error) from error
 
     @contextmanager
     def alone(self) -> Iterator[apsw.Connection]:
-        """The connection itself, for a moment, nobody else on it."""
+        """The connection itself, for a moment, nobody else on it. Raise Unavailable."""
         with self._lock:
-            yield self._connection
+            yield self._open()
 
-    def relax(self) -> None:
-        """Give back the memory of cached pages."""
+    def rest(self) -> None:
+        """Give back memory after a quiet time: close the connection until it is needed again."""
         with self._lock:
-            self._connection.pragma("shrink_memory")
+            if self._anew is not None:
+                self._close()
 
     def close(self) -> None:
         """Close the connection; later calls raise Unavailable."""
         with self._lock:
-            self._connection.close()
+            self._anew = None
+            self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _refused(self, error: apsw.Error) -> Unavailable:
-        if isinstance(error, apsw.ConnectionClosedError | apsw.CursorClosedError):
-            return Unavailable(f"{self._name} is closed")
         with translated(self._name):
             raise error
         raise AssertionError

@@ -81,6 +81,11 @@ def after_transfer(
 def after_use(context: MailContext) -> None:
     """The account was worked with: give back memory once it is quiet."""
     context.last_used = context.background.busy = time.monotonic()
+    rest_later(context)
+
+
+def rest_later(context: MailContext) -> None:
+    """Have memory given back once the account was not worked with for a while."""
     context.background.submit(("quiet", context.account), lambda: relax(context), delay=_QUIET, idle=True)
 
 
@@ -90,7 +95,7 @@ def relax(context: MailContext) -> None:
         context.background.submit(("quiet later", context.account), lambda: relax(context), delay=_QUIET, idle=True)
         return
     context.db.relax()
-    context.reader.relax()
+    context.reader.rest()
     context.cache.relax()
     context.text.close()
     context.relax()

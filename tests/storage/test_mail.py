@@ -461,3 +461,26 @@ def test_after_a_quiet_time_memory_is_given_back_and_all_goes_on(files: Files, m
     append(files.mail, files.inbox, MIXED)
     assert files.mail.search_text(files.inbox, TextKey(TextField.BODY, "certificat"), [Uid(1), Uid(2)]) == {2}
     assert len(list(files.mail.rendered(files.inbox, [Uid(1), Uid(2)]))) == 2
+
+
+def test_a_mailbox_that_is_watched_rests_without_a_connection_and_hears_of_news(files: Files) -> None:
+    view = files.mail.open(files.inbox)
+    append(files.mail, files.inbox)
+    files.settle()
+    assert view.refresh()
+    for rests in range(1, 4):
+        files.context.reader.rest()
+        assert files.context.reader._connection is None
+        append(files.mail, files.inbox)
+        assert view.refresh()
+        assert len(view.uids) == rests + 1
+    view.close()
+
+
+def test_no_index_is_made_by_who_rested_while_it_was_taken_away(files: Files) -> None:
+    files.settle()
+    files.context.reader.rest()
+    files.paths.index_db.unlink()
+    with pytest.raises(Unavailable):
+        files.mail.mailboxes()
+    assert not files.paths.index_db.exists()
