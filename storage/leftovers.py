@@ -18,6 +18,7 @@ from .adoption_directories import look_for_mailboxes
 from .adoption_seal import plain_mailboxes, seal_plain_files
 from .api import MailboxId, NotFound, StoreError
 from .collections_leftovers import clear_collections
+from .heap import give_back_later
 from .mail_context import MailContext, mtime_of
 
 log = logging.getLogger("preau.storage")
@@ -70,6 +71,7 @@ def clear(context: MailContext) -> None:
         attempt(context.text.sweep)
     attempt(lambda: mail_mailboxes.clear_trash(context))
     attempt(lambda: _seal_what_is_plain(context))
+    give_back_later(context.background)
     if clear_collections(context, attempt):
         clear_later(context, collections_leftovers.YOUNG + _UNSURE)
 
