@@ -124,7 +124,7 @@ class ConnectionCaps:
 class Slot:
     """One connection's place."""
 
-    __slots__ = ("_caps", "_network", "_released", "gives_way")
+    __slots__ = ("_caps", "_network", "_released", "gives_way", "on_known")
 
     def __init__(self, caps: ConnectionCaps, network: str) -> None:
         """Made by ConnectionCaps alone."""
@@ -133,12 +133,22 @@ class Slot:
         self._released = False
         self.gives_way: Callable[[], bool] | None = None
         """Asked when a newer connection needs the place: end the connection and say True, or say False. None: never."""
+        self.on_known: Callable[[], None] | None = None
+        """Called when it counts for its address no more: once, at the end at the latest."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of those that have not signed in."""
+        return bool(self._network)
 
     def authenticated(self) -> None:
         """It signed in: it counts for its address no more."""
         if self._network:
             self._caps._known(self, self._network)
             self._network = ""
+            if self.on_known is not None:
+                self.on_known()
+                self.on_known = None
 
     def release(self) -> None:
         """The connection ended. A second call does nothing."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 BACKLOG = 1024  # connections that the kernel keeps for us
-_ACCEPTED_AT_ONCE = 16  # before those that are there have their turn
+_ACCEPTED_AT_ONCE = 4  # before those that are there have their turn
 _FIRST_FD = 3
 _UNIX_PATH_MAX = 107  # octets of sun_path without its NUL (unix(7))
 

@@ -27,6 +27,7 @@ from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import connection_id, logger, new_connection_id
 from ..daemon.tls import ServerTls
+from ..daemon.turns import after_others
 from .app import App
 from .values import DavSettings
 
@@ -87,9 +88,10 @@ class DavProtocol(HttpToolsProtocol):
         connection_id.set(self._name)
         if self._slot is None:
             self._slot = self._host.admit(self.client[0] if self.client else "")
-        if self._slot is None:
-            transport.close()
-            return
+            if self._slot is None:
+                transport.close()
+                return
+            after_others(transport, self._slot)
         self._slot.gives_way = self._give_way
         if not self._listener.is_unix:
             with contextlib.suppress(OSError):
@@ -270,6 +272,7 @@ class _Encrypting(asyncio.Protocol):
             return
         self._slot, self._transport, self._began = slot, transport, host.loop.time()
         slot.gives_way = self._give_way
+        after_others(transport, slot)
         host.encrypting.add(self)
         seconds = host.settings.handshake_seconds
         served = _Encrypted(partial(DavProtocol, self._host, self._listener, slot))

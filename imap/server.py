@@ -21,6 +21,7 @@ from ..daemon.limits import ConnectionCaps
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
+from ..daemon.turns import after_others
 from ..storage.api import AccountId, Change, ChangeBus, Store
 from .commands import TABLE
 from .connection import SHUTTING_DOWN, Connection, Host, Phase, after_login_limits
@@ -200,6 +201,7 @@ class ImapServer:
             with contextlib.suppress(OSError):
                 accepted: socket.socket = transport.get_extra_info("socket")
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        after_others(transport, slot)
         session = Session(host.site, address=address, local=local)
         return Connection(host, slot, session, implicit_tls=listener.tls)
 

@@ -23,6 +23,7 @@ from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
+from ..daemon.turns import after_others
 from . import reply as replies
 from .authentication import Authentication
 from .commands import Mail
@@ -206,6 +207,8 @@ class SmtpServer:
             return replies.TOO_MANY_CONNECTIONS
         assert isinstance(session, ServiceSession)
         slot.gives_way = session.gives_way
+        if session.transport is not None:
+            after_others(session.transport, slot)
         self._sessions[session] = slot
         return None
 

@@ -15,6 +15,7 @@ from ..daemon.lifecycle import run as run_lifecycle
 from ..daemon.listener import Listener, inherited
 from ..daemon.notify import notifier
 from ..daemon.role import Role
+from ..daemon.turns import FairLoop
 from .invocation import Invocation, Verbs
 from .layout import layout_of, make_run_folder
 from .listeners import DELIVERY_SOCKET, as_listeners, of_role, open_sockets
@@ -117,8 +118,8 @@ def run_role(settings: Settings, name: str) -> None:
     prepare(name)
     make_run_folder(layout_of(settings).run)
     listeners = as_listeners(open_sockets(settings, [name], inherited()))
-    with make_role(settings, name) as role:
-        asyncio.run(_live(settings, role, listeners, name))
+    with make_role(settings, name) as role, asyncio.Runner(loop_factory=FairLoop) as runner:
+        runner.run(_live(settings, role, listeners, name))
 
 
 async def _live(settings: Settings, role: Role, listeners: Sequence[Listener], name: str) -> None:
