@@ -38,6 +38,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sys import byteorder
+from typing import cast
 
 from ..formats.mime import Part
 from ..storage.api import MAX_KEYWORDS, SYSTEM_FLAGS, ModSeq, OpenMailbox, Uid
@@ -116,6 +117,13 @@ class View:
         """Where `uid` stands in `uids` (its sequence number less one), or -1 when the client does not know it."""
         place = bisect_left(self.uids, uid, 0, self.count)
         return place if place < self.count and self.uids[place] == uid else -1
+
+    def uids_at(self, positions: Iterable[range]) -> list[Uid]:
+        """UIDs of the messages at these positions."""
+        uids: list[int] = []
+        for places in positions:
+            uids += self.uids[places.start : places.stop]
+        return cast(list[Uid], uids)
 
     def place(self, uid: int) -> int:
         """Where `uid` stands in the mailbox's arrays now, or -1 when it was expunged."""
@@ -287,7 +295,10 @@ class View:
     def _changed_after(self, changed: Sequence[Uid], answered: Mapping[Uid, int]) -> list[Uid]:
         """Those that changed since they were answered for."""
         highest = self.mailbox.highestmodseq
-        unsure = [number for number in changed if answered.get(number, 0) < highest]
+        if min(answered.values()) >= highest:
+            unsure = [number for number in changed if number not in answered]
+        else:
+            unsure = [number for number in changed if answered.get(number, 0) < highest]
         return [number for number in unsure if self._modseq_of(number) > answered.get(number, 0)]
 
     def _modseq_of(self, uid: int) -> int:

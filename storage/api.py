@@ -195,8 +195,10 @@ class Stored:
     """What STORE did: `changed` has those whose flags differ now, `failed` those past UNCHANGEDSINCE (RFC 7162 3.1.3)."""
 
     modseq: ModSeq  # of the changed ones; the mailbox's highest when nothing changed
-    changed: Sequence[Uid]
+    changed: Sequence[Uid]  # ascending
     failed: Sequence[Uid]
+    keep: int = 0  # their mask became (mask & keep) | add; 0 and 0 where that is not told
+    add: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,11 @@ class OpenMailbox(Protocol):
     keywords: Sequence[str]  # keyword i has bit FIRST_KEYWORD_BIT + i
     deleted: bool  # the mailbox itself is gone
 
-    def refresh(self) -> bool:
-        """Catch up with the index and the Maildir's mtimes; whether anything differs. [inline; schedules long work itself]"""
+    def refresh(self, stored: Stored | None = None) -> bool:
+        """Catch up with the index and the Maildir's mtimes; whether anything differs. [inline; schedules long work itself]
+
+        `stored`: what a STORE of ours did just now, which need not be read back where nothing came in between.
+        """
 
     def gone_since(self, generation: int) -> Sequence[Uid]:
         """UIDs removed after `generation`, ascending. [inline]"""

@@ -304,7 +304,7 @@ def change_flags(
     if unseen or deleted:
         count(connection, mailbox, unseen=-unseen, deleted=deleted)
     connection.execute("UPDATE mailbox SET highestmodseq = ? WHERE id = ?", (modseq, mailbox))
-    return Stored(ModSeq(modseq), changed, failed)
+    return Stored(ModSeq(modseq), changed, failed, keep, add)
 
 
 def _difference(rows: list[Row], keep: int, add: int, bit: int) -> int:

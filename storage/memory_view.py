@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .api import MailboxId, ModSeq, Uid, UidValidity
+from .api import MailboxId, ModSeq, Stored, Uid, UidValidity
 
 if TYPE_CHECKING:
     from .memory_records import Mailbox
@@ -50,7 +50,7 @@ class MemoryOpenMailbox:
                 self.flags.append(message.flags)
                 self.modseqs.append(message.modseq)
 
-    def refresh(self) -> bool:
+    def refresh(self, stored: Stored | None = None) -> bool:
         """See OpenMailbox."""
         with self._lock:
             box = self._box

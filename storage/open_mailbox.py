@@ -19,9 +19,10 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from . import atomic
-from .api import MailboxId, ModSeq, NotFound, StoreError, Uid, UidValidity
+from .api import MailboxId, ModSeq, NotFound, Stored, StoreError, Uid, UidValidity
 from .index_reader import Row
 from .mail_context import MailContext, mtime_of
 from .snapshot import MAX_BYTES, Snapshot, parse_snapshot, render_snapshot
@@ -108,7 +109,7 @@ class SharedMailbox:
 
     # -- catching up
 
-    def refresh(self) -> bool:
+    def refresh(self, stored: Stored | None = None) -> bool:
         """See OpenMailbox.refresh."""
         if self.deleted:
             return False
@@ -120,7 +121,36 @@ class SharedMailbox:
         if version == self._version:
             return False
         self._version = version
-        return self._catch_up()
+        taken = stored is not None and self._take(stored)
+        return self._catch_up() or taken
+
+    def _take(self, stored: Stored) -> bool:
+        """A change of flags as it was made, if it is the next one; whether it was. Else it is read like others."""
+        changed, keep, add = stored.changed, stored.keep, stored.add
+        if not changed or not (keep or add) or stored.modseq != self.highestmodseq + 1 or self._has_unknown(add):
+            return False
+        uids, flags, modseqs = self.uids, self.flags, self.modseqs
+        first = bisect_left(uids, changed[0])
+        end = first + len(changed)
+        if uids[first:end] == array("I", changed):
+            # A run without holes (one, or STORE 1:*).
+            flags[first:end] = array("Q", [bits & keep | add for bits in flags[first:end]])
+            modseqs[first:end] = array("Q", (stored.modseq,)) * len(changed)
+        else:
+            places = [bisect_left(uids, uid) for uid in changed]
+            if any(place == len(uids) or uids[place] != uid for place, uid in zip(places, changed, strict=True)):
+                return False
+            for place in places:
+                flags[place] = flags[place] & keep | add
+                modseqs[place] = stored.modseq
+        self.highestmodseq = stored.modseq
+        self._log_changes(stored.modseq, list(changed))
+        self._since_snapshot += len(changed)
+        return True
+
+    def _has_unknown(self, bits: int) -> bool:
+        """Whether there are keywords among these flags whose names were not read yet."""
+        return bool(bits >> (5 + len(self.keywords)))
 
     def _look_at_directories(self) -> None:
         try:
@@ -137,7 +167,7 @@ class SharedMailbox:
             self.deleted = True
             return True
         uidvalidity, uidnext, highest, gone_floor, name, messages, _ = rows[0]
-        if highest == self.highestmodseq and not loading:
+        if highest == self.highestmodseq and uidvalidity == self.uidvalidity and not loading:
             self.name = name
             return False
         if gone_floor > self.highestmodseq or uidvalidity != self.uidvalidity or highest < self.highestmodseq:
@@ -187,7 +217,7 @@ class SharedMailbox:
                 return False
             flags[place] = bits
             modseqs[place] = modseq
-        if seen >> (5 + len(self.keywords)):
+        if self._has_unknown(seen):
             self._read_keywords()
         self._log_changes(max(all_modseqs), list(named))
         return True
@@ -263,7 +293,7 @@ class SharedMailbox:
         entries = [uids for _, uids in self._changes[first:]]
         if modseq < self._changes_floor or sum(map(len, entries)) > max(_MANY, len(self.uids) // 8):
             # Not in the log, or so many that looking at all takes less time.
-            return [Uid(uid) for uid, changed in zip(self.uids, self.modseqs, strict=True) if changed > modseq]
+            return cast(list[Uid], [uid for uid, changed in zip(self.uids, self.modseqs, strict=True) if changed > modseq])
         candidates = entries[0] if len(entries) == 1 else sorted({uid for uids in entries for uid in uids})
         here, modseqs = self.uids, self.modseqs
         found = []

@@ -11,7 +11,6 @@ from ...storage.api import SEEN, FlagOp, ModSeq, Uid
 from ..answers import EXPUNGED
 from ..fetch import Fetch, changed_positions, cut_positions
 from ..resync import vanished_earlier
-from ..sequence import flatten
 from ..session import Session
 from ..steps import Step, Steps, brief_work, work
 from ..values import Fetch as FetchArguments
@@ -71,13 +70,13 @@ def _fetch_and_mark(
     marked = Fetch(session.mail, view, (*items, *(item for item in extra if item not in items)), uid=uid)
     answered: dict[Uid, int] = {}
     for group in cut_positions(positions, session.site.settings.uid_batch):
-        uids = [Uid(view.uids[place]) for place in flatten(group)]
+        uids = view.uids_at(group)
         unseen = [number for number in uids if not view.flags_of(number) & SEEN]
         fetch = plain
         if unseen:
             run = brief_work if len(unseen) <= BRIEF else work
             stored = yield from run(session.mail.store_flags, view.mailbox.id, unseen, FlagOp.ADD, _SEEN)
-            view.mailbox.refresh()
+            view.mailbox.refresh(stored)
             answered.update(dict.fromkeys(stored.changed, int(stored.modseq)))
             fetch = marked
         yield from fetch.answers(group)

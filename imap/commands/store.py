@@ -10,7 +10,6 @@ from typing import Any
 from ...storage.api import FIRST_KEYWORD_BIT, SYSTEM_FLAGS, FlagOp, Flags, ModSeq, OpenMailbox, Stored, Uid
 from ..answers import EXPUNGED
 from ..encode import render_set
-from ..sequence import flatten
 from ..session import Session
 from ..steps import Step, Steps, brief_work, work
 from ..values import Store
@@ -31,7 +30,7 @@ def handle_store(session: Session, args: Store) -> Steps:
         yield session.enable_condstore()
     mailbox = view.mailbox
     positions = session.positions(args.set, uid=args.uid)
-    uids = [Uid(view.uids[place]) for place in flatten(positions)]
+    uids = view.uids_at(positions)
     if not uids:
         return b"OK STORE completed: nothing to change"
     if not args.uid:  # else the frame has just done so
@@ -43,7 +42,7 @@ def handle_store(session: Session, args: Store) -> Steps:
     as_of = mailbox.highestmodseq
     run = brief_work if len(uids) <= BRIEF else work
     stored = yield from run(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
-    mailbox.refresh()
+    mailbox.refresh(stored)
     yield view.new_keywords()
     alone = mailbox.highestmodseq == stored.modseq and stored.modseq <= as_of + 1
     if args.silent:

@@ -145,6 +145,63 @@ def test_logs_answer_what_sessions_ask(files: Files) -> None:
     view.close()
 
 
+STORES = {
+    "one": ([3], FlagOp.ADD, {"\\Answered"}),
+    "all": ([1, 2, 3, 4, 5, 6], FlagOp.REMOVE, {"\\Seen"}),
+    "some": ([1, 2, 5], FlagOp.REPLACE, {"\\Draft", "Rouge"}),
+    "a keyword that is known": ([1, 3], FlagOp.ADD, {"Rouge"}),
+}
+
+
+def in_index(files: Files) -> list[tuple[object, ...]]:
+    query = "SELECT id & 4294967295, flags, modseq FROM msg WHERE id >> 32 = ? ORDER BY id"
+    return files.context.reader.rows(query, (files.inbox,))
+
+
+@pytest.mark.parametrize(("uids", "op", "flags"), STORES.values(), ids=STORES)
+def test_a_store_of_ours_is_not_read_back(
+    files: Files, monkeypatch: pytest.MonkeyPatch, uids: list[Uid], op: FlagOp, flags: set[str]
+) -> None:
+    fill(files)
+    view = files.mail.open(files.inbox)
+    before = view.highestmodseq
+    monkeypatch.setattr(open_mailbox.SharedMailbox, "_apply", _never)
+    stored = files.mail.store_flags(files.inbox, uids, op, frozenset(flags))
+    assert view.refresh(stored)
+    assert list(zip(view.uids, view.flags, view.modseqs, strict=True)) == in_index(files)
+    assert (view.highestmodseq, list(view.changed_since(before))) == (stored.modseq, list(stored.changed))
+    assert not view.refresh()
+    view.close()
+
+
+@pytest.mark.parametrize("between", ["a store before", "a store behind", "an expunge before", "mail behind", "a new keyword"])
+@pytest.mark.parametrize(("uids", "op", "flags"), STORES.values(), ids=STORES)
+def test_a_store_of_ours_among_changes_of_others(
+    files: Files, uids: list[Uid], op: FlagOp, flags: set[str], between: str
+) -> None:
+    fill(files)
+    view = files.mail.open(files.inbox)
+    before = view.highestmodseq
+    if between == "a store before":
+        files.mail.store_flags(files.inbox, [Uid(1), Uid(4)], FlagOp.ADD, frozenset({"\\Flagged"}))
+    elif between == "an expunge before":
+        files.mail.store_flags(files.inbox, [Uid(2)], FlagOp.ADD, frozenset({"\\Deleted"}))
+        files.mail.expunge(files.inbox)
+    elif between == "a new keyword":
+        flags = flags | {"Bleu"}
+    stored = files.mail.store_flags(files.inbox, uids, op, frozenset(flags))
+    if between == "a store behind":
+        files.mail.store_flags(files.inbox, [Uid(1), Uid(4)], FlagOp.ADD, frozenset({"\\Flagged"}))
+    elif between == "mail behind":
+        append(files.mail, files.inbox, b"more")
+    assert view.refresh(stored)
+    assert list(zip(view.uids, view.flags, view.modseqs, strict=True)) == in_index(files)
+    assert set(stored.changed) <= set(view.changed_since(before))
+    if between == "a new keyword" and op is not FlagOp.REMOVE:
+        assert list(view.keywords) == ["Rouge", "Bleu"]
+    view.close()
+
+
 def test_a_long_log_is_cut_and_answers_stay_right(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_mailbox, "_LOG_LIMIT", 3)
     view = files.mail.open(files.inbox)
