@@ -101,6 +101,7 @@ class Connection(asyncio.Protocol):
         "_commands",
         "_decoder",
         "_deflate",
+        "_eof",
         "_hears_out",
         "_host",
         "_implicit_tls",
@@ -143,6 +144,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._hears_out = False
+        self._eof = False
         self._news = False
         self._bad = 0
         self._commands = self._read = self._written = 0
@@ -178,8 +180,11 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it asked for before is not owed to a half-closed connection."""
-        return False
+        """The client sends no more; what it asked for before is answered, unless TLS is over with it."""
+        if self.session.tls or self.phase not in (Phase.BUSY, Phase.TURN, Phase.HELD):
+            return False
+        self._eof = True
+        return True
 
     def pause_writing(self) -> None:
         """The client is slower than we are."""
@@ -362,6 +367,9 @@ class Connection(asyncio.Protocol):
         if self.phase in (Phase.CLOSING, Phase.LOST):
             return
         self._asked = asked
+        if self._eof:
+            self._close()
+            return
         if asked is None:
             self.phase = Phase.NEXT
             if self._host.draining:

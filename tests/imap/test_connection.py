@@ -101,6 +101,19 @@ def test_ten_thousand_noops_in_one_go_are_answered_in_order(own: OwnImap) -> Non
         assert answers == [b"n%d OK NOOP completed\r\n" % n for n in range(count)]
 
 
+def test_who_sends_no_more_is_answered_what_it_asked_for(own: OwnImap) -> None:
+    # As `printf ... | nc -N` does; 9,000 commands take several turns of the loop.
+    count = 9_000
+    with Line(own, "half") as client:
+        client.send(b"".join(b"n%d NOOP\r\n" % n for n in range(count)) + b"s SELECT INBOX\r\nf FETCH 1 FLAGS\r\ni IDLE\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        said = client.rest()
+        assert said.startswith(b"n0 OK NOOP completed\r\nn1 OK")
+        assert said.count(b" OK NOOP completed\r\n") == count
+        assert b"\r\nf BAD" in said
+        assert said.endswith(b"\r\n+ idling\r\n")
+
+
 def test_commands_behind_a_slow_one_wait_for_it(own: OwnImap) -> None:
     fill(own, "order", b"A: b\r\n\r\nx")
     with Line(own, "order") as client:
