@@ -31,6 +31,10 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
 
+def _far(limit: int) -> int:
+    return 2 * limit + 1_048_576
+
+
 class _Content:
     """What both streams share: counting, bounds, line ends."""
 
@@ -53,7 +57,7 @@ class _Content:
     @property
     def far_too_large(self) -> bool:
         """Twice the limit and more: nobody sends that by mistake, the connection may be closed."""
-        return self.size > 2 * self.limit + 1_048_576
+        return self.size > _far(self.limit)
 
     def _lines(self, data: bytes) -> bytes:
         """`data` with its bare line ends dealt with; it never ends between CR and LF unless the message does."""
@@ -143,6 +147,11 @@ class ChunkStream(_Content):
     def wanted(self) -> int:
         """Octets of the present chunk that are still to come: feed no more."""
         return self._left
+
+    @property
+    def far_too_large(self) -> bool:
+        """As above, with what is announced: octets that nobody would read need not come first."""
+        return self.size + self._left > _far(self.limit)
 
     def feed(self, data: bytes) -> bytes:
         """Take octets of the chunk, give content."""

@@ -290,6 +290,7 @@ class SmtpSession(Connection):
                 await self._open(answer=False)
         stream = self._chunks
         self._store(stream.begin(bdat.size, last=bdat.last))
+        self._check_size(stream)
         latest = self.loop.time() + self.limits.message_seconds
         while stream.wanted:
             if self._input:

@@ -226,6 +226,18 @@ def test_a_message_too_large_is_refused_for_each_recipient(tmp_path: Path) -> No
     run(tmp_path, test, limits(message_size=1000))
 
 
+@pytest.mark.parametrize("size", [1_200_000, 99_999_999_999_999_999_999], ids=["far too large", "twenty digits"])
+def test_a_chunk_that_nobody_would_read_is_not_waited_for(tmp_path: Path, size: int) -> None:
+    async def test(world: World) -> None:
+        client = await world.connect()
+        for line in (MAIL, RCPT):
+            await client.ask(line)
+        assert (await client.ask(f"BDAT {size}")).startswith("552 5.3.4")
+        assert await client.reply() == ""
+
+    run(tmp_path, test, limits(message_size=1000))
+
+
 @pytest.mark.parametrize(
     ("limit", "lines", "codes"),
     [
