@@ -80,20 +80,20 @@ def select_fields(block: bytes, names: Collection[bytes], *, exclude: bool = Fal
     return b"".join(wanted)
 
 
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_FOLD = re.compile(rb"\n[ \t]")
+
+
 def unfold(block: bytes) -> bytes:
     """The block with LF line ends and each field on one line.
 
     The blank that began a continuation stays, as a space; so does a CR that ends no line, which nobody should see raw.
     """
-    # split and join are three times as fast as replace where there are many.
-    block = b"\n".join(block.split(b"\r\n"))
-    if b"\n " in block:
-        block = b" ".join(block.split(b"\n "))
-    if b"\n\t" in block:
-        block = b" ".join(block.split(b"\n\t"))
-    if b"\r" in block:
-        block = block.replace(b"\r", b" ")
-    return block
+    # One octet is removed at a third of what it costs to put another in the place of two.
+    bare = _BARE_CR.search(block)
+    block = block.replace(b"\r\n", b"\n") if bare else block.replace(b"\r", b"")
+    block = _FOLD.sub(b" ", block)
+    return block.replace(b"\r", b" ") if bare else block
 
 
 def fields(block: bytes) -> Iterator[tuple[bytes, bytes]]:
