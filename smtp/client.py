@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .data import BARE_CR, BARE_LF, DOTTED
+
 MAX_REPLY_LINE = 2_048
 """Octets of a reply line: RFC 5321 section 4.5.3.1.5 has 512, long URLs in refusals do not keep to it."""
 MAX_REPLY_LINES = 256
@@ -185,9 +187,6 @@ def render_command(verb: str, path: bytes, parameters: Mapping[str, str]) -> byt
 # ---------------------------------------------------------------------------------------------------------------------
 # DATA
 
-_BARE_CR = re.compile(rb"\r(?!\n)")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-
 
 class DataEncoder:
     """A message's octets for DATA, piece by piece: only CRLF ends lines, dots at their beginnings are doubled.
@@ -215,16 +214,11 @@ class DataEncoder:
             data = data[:-1]
         if not data:
             return b""
-        if b"\r" in data or b"\n" in data:
-            if data.count(b"\r") != data.count(b"\n") or data.count(b"\r\n") != data.count(b"\n"):
-                data = _BARE_LF.sub(b"\r\n", _BARE_CR.sub(b"\r\n", data))
-            line_start = data.endswith(b"\n")
-            encoded = data.replace(b"\n.", b"\n..")
-        else:
-            line_start, encoded = False, data
+        data = BARE_LF.sub(b"\r\n", BARE_CR.sub(b"\r\n", data))
+        encoded = data.replace(b"\n.", b"\n..") if DOTTED.search(data) else data
         if self._at_line_start and encoded.startswith(b"."):
             encoded = b"." + encoded
-        self._at_line_start = line_start
+        self._at_line_start = data.endswith(b"\n")
         return encoded
 
     def finish(self) -> bytes:

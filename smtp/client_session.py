@@ -25,10 +25,12 @@ from .client import (
     to_ascii_domain,
 )
 from .client_connection import ClientConnection, ConnectionBroke, Deadlines, HandshakeFailed, Target, connect
+from .data import BARE_CR, BARE_LF
 from .outcome import Outcome, Verdict, from_reply
 from .spool import MessageSource
 
-_PIECE = 65_536  # octets of the message in memory at once
+_PIECE = 65_536  # octets of a message in memory at once,
+_WHOLE = 262_144  # or of one that goes to `delivery` in one block
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class ClientSession:
         if not lines:
             return
         known = self.extensions
-        if self._lmtp and sending.source.size <= _PIECE and "PIPELINING" in known and "CHUNKING" in known:
+        if self._lmtp and sending.source.size <= _WHOLE and "PIPELINING" in known and "CHUNKING" in known:
             data = sending.source.read(0, sending.source.size)
             if _is_canonical(data):
                 await self._at_once(data, mail, lines, done)
@@ -339,8 +341,7 @@ def _data_refused(reply: PeerReply, host: str) -> Outcome:
 
 def _is_canonical(data: bytes) -> bool:
     """Whether all lines end in CR LF, the last one too: then no octet of it needs another form."""
-    ends = data.count(b"\r\n")
-    return data.endswith(b"\r\n") and data.count(b"\n") == ends and data.count(b"\r") == ends
+    return data.endswith(b"\r\n") and not BARE_LF.search(data) and not BARE_CR.search(data)
 
 
 def _is_7bit(source: MessageSource) -> bool:

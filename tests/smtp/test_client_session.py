@@ -391,7 +391,7 @@ def test_nobody_taken_or_the_sender_refused_leaves_the_session_in_step(tmp_path:
     run_lmtp(tmp_path, test)
 
 
-@pytest.mark.parametrize("message", [b"A: b\r\n\r\nno line end", b"A: b\n\nx\r\n", b"A: b\r\n\r\n" + b"x" * 70_000 + b"\r\n"])
+@pytest.mark.parametrize("message", [b"A: b\r\n\r\nno line end", b"A: b\n\nx\r\n", b"A: b\r\n\r\n" + b"x" * 270_000 + b"\r\n"])
 def test_other_messages_go_by_data(tmp_path: Path, message: bytes) -> None:
     async def test(world: World, session: ClientSession) -> None:
         blocks = counted(session)
