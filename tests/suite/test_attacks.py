@@ -6,6 +6,7 @@ import http.client
 import imaplib
 import json
 import os
+import re
 import smtplib
 import socket
 import ssl
@@ -306,6 +307,42 @@ def test_idle_strangers_leave_room(house: House, ports: tuple[int, ...], sent: b
     finally:
         for stranger in standing:
             stranger.close()
+
+
+SMTP_FAULTS = re.compile(rb"(220 [^\r]*\r\n)?([45]\d\d [^\r]*\r\n)*")
+IMAP_FAULTS = re.compile(rb"\* OK \[[^\r]*\r\n([^ ]+ (BAD|BYE) [^\r]*\r\n)*")
+HTTP_FAULTS = re.compile(rb"(HTTP/1\.1 400 Bad Request\r\n.*)?", re.DOTALL)
+TLS_FAULTS = re.compile(rb"(\x15\x03.*)?", re.DOTALL)  # an alert
+FAULTS = {25: SMTP_FAULTS, 587: SMTP_FAULTS, 24: SMTP_FAULTS, 143: IMAP_FAULTS, 80: HTTP_FAULTS}
+FAULTS |= dict.fromkeys((465, 993, 443), TLS_FAULTS)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", id="PROXY"),
+        pytest.param(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + b"\r\n", id="PROXY, version 2"),
+        pytest.param(b"POST /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", id="HTTP with two hosts"),
+        pytest.param(b"\x80\x2e\x01\x00\x02\r\n", id="SSL 2"),
+        pytest.param(bytes(5_000) + b"\r\n", id="NUL"),
+        pytest.param(b"\xff" * 5_000 + b"\r\n", id="octets that are no text"),
+        pytest.param(b"\n\r\r\n\n\r" * 50, id="line ends of every kind"),
+    ],
+)
+def test_another_protocol_is_refused_on_every_port(house: House, octets: bytes) -> None:
+    """A clear refusal in the words of the port, or on TLS ports an alert or nothing; the connection ends, the log is quiet."""
+    for port, faults in FAULTS.items():
+        with socket.create_connection(("127.0.0.1", house.instance.base + port), 20) as stranger:
+            said = stranger.recv(2_000) if faults in (SMTP_FAULTS, IMAP_FAULTS) else b""
+            with contextlib.suppress(OSError):
+                stranger.sendall(octets)
+                stranger.shutdown(socket.SHUT_WR)
+                while piece := stranger.recv(65_536):
+                    said += piece
+        assert faults.fullmatch(said), (port, said)
+    log = (house.instance.folder / "serve.log").read_text()
+    assert "Traceback" not in log
+    assert "incident" not in log
 
 
 def test_a_revoked_password_ends_everything_it_opened(house: House) -> None:
