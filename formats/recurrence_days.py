@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 
-from .recurrence_rules import DAILY, MONTHLY, WEEKLY, Rule
+from .recurrence_rules import DAILY, MONTHLY, WEEKLY, YEARLY, Rule
 
 _LAST_DAY = date.max.toordinal()
 
@@ -16,13 +16,23 @@ _LAST_DAY = date.max.toordinal()
 class Days:
     """The days that a rule, complete with what it takes from DTSTART, allows, and its periods from DTSTART's day on."""
 
-    __slots__ = ("_lists", "_plain", "day", "rule")
+    __slots__ = ("_lists", "_plain", "day", "most_looked_at", "rule")
 
     def __init__(self, rule: Rule, day: int) -> None:
         self.rule = rule
         self.day = day
         self._plain = frozenset(weekday for _, weekday in rule.days)
         self._lists = bool(rule.year_days or rule.weeks)
+        self.most_looked_at = self._count_looked_at()
+        """Days of a period of a day or more that are looked at one by one, about, whether it has any of them or not."""
+
+    def _count_looked_at(self) -> int:
+        rule = self.rule
+        if rule.frequency == MONTHLY:
+            return 31 if self._lists else 0
+        if rule.frequency == YEARLY:
+            return len(rule.year_days) or 7 * len(rule.weeks)
+        return 7 if rule.frequency == WEEKLY else 1
 
     def period_at(self, ordinal: int) -> int:
         """The number of the last period that begins at or before this day (of frequencies of a day and more)."""

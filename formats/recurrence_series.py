@@ -94,9 +94,10 @@ class Series:
         period, last = self.days.period_at(EPOCH + since // DAY), self.days.period_at(EPOCH + (until - 1) // DAY)
         positions = rule.positions
         single = times[0] if len(times) == 1 else None
+        cost = 1 + self.days.most_looked_at // 2
         while period <= last and (days := days_of(period)) is not None:
             period += 1
-            budget.spend(1 + len(days) * len(times) // 8)
+            budget.spend(cost + len(days) * len(times) // 8)
             if not days:
                 continue
             if single is not None:

@@ -4,7 +4,8 @@ PREAU_RULES says how many rules are made up (1,500 when it is not there; the ful
 """
 
 import os
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from random import Random
 
@@ -14,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from preau.formats.calendar_values import BEGINNING, DAY, END, parse_moment
+from preau.formats.recurrence_days import Days
 from preau.formats.recurrence_rules import Budget, Rule, TooManyInstances, parse_rule
 from preau.formats.recurrence_series import Series, last_of_count
 from rule_oracle import WINDOWS, OracleRule, occurrences, random_rule, random_start, week_of
@@ -249,6 +251,34 @@ def test_the_budget_ends_what_costs_too_much() -> None:
     series = Series(read("FREQ=SECONDLY;INTERVAL=2;BYSECOND=1"), wall("20260101T000000"))
     with pytest.raises(TooManyInstances):
         next(series.walls(0, Budget(10_000)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FREQ=MONTHLY;BYWEEKNO=20;BYYEARDAY=-1",  # found by fuzzing: 1.5 s of work for a budget of 50,000
+        f"FREQ=YEARLY;BYYEARDAY={','.join(map(str, range(1, 367)))};BYMONTHDAY=31;BYMONTH=2",
+        f"FREQ=YEARLY;BYWEEKNO={','.join(map(str, range(1, 54)))};BYMONTHDAY=31;BYMONTH=2",
+        "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYMONTHDAY=31;BYMONTH=2",
+    ],
+    ids=str,
+)
+def test_days_that_are_looked_at_one_by_one_are_paid_for(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+
+    def counting(of: Callable[[Days, date], bool]) -> Callable[..., bool]:
+        def look(days: Days, day: date, *rest: set[int]) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return of(days, day, *rest)
+
+        return look
+
+    for name in ("allows", "_is_listed"):
+        monkeypatch.setattr(Days, name, counting(getattr(Days, name)))
+    with pytest.raises(TooManyInstances):
+        next(Series(read(text), wall("20260101T000000")).walls(wall("20260102T000000"), Budget(5_000)))
+    assert 0 < looked_at < 4 * 5_000
 
 
 @pytest.mark.parametrize(("text", "every"), [("FREQ=HOURLY", 1), ("FREQ=HOURLY;INTERVAL=48", 2), ("FREQ=SECONDLY;BYHOUR=3", 1)])
