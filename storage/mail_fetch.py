@@ -38,6 +38,7 @@ _BLOBS_AT_ONCE = 64
 _HEADER_PIECE = 65_536
 _LONGEST_HEADER = 4 * 1024 * 1024
 _DAY = 86_400
+_KEEP_DEKS = 2.0  # seconds: keys of messages that are read one after the other are written in one transaction
 
 
 def facts(context: MailContext, mailbox: MailboxId, uids: Sequence[Uid]) -> Iterator[Facts]:
@@ -237,7 +238,7 @@ def _keep_dek(context: MailContext, number: int, reader: SealReader) -> None:
     """Unwrapping by HPKE happened once: keep the key, wrapped for the next time, in the row."""
     if context.wrapping is not None:
         context.deks[number] = context.wrapping.wrap(reader.dek)
-        context.background.submit(("deks", context.account), lambda: write_deks(context), delay=0.2)
+        context.background.submit(("deks", context.account), lambda: write_deks(context), delay=_KEEP_DEKS)
 
 
 def write_deks(context: MailContext) -> None:
