@@ -190,7 +190,8 @@ class _Element:
                 return Address(self.phrase(), None, MISSING_MAILBOX, MISSING_HOST)
             return Address(self.comment or None, None, words[0], MISSING_HOST)
         name = self.comment or b" ".join(words[:-1])
-        return Address(name or None, route, words[-1] if words else MISSING_MAILBOX, host or MISSING_HOST)
+        mailbox = words[-1] if words else None
+        return Address(name or None, route, mailbox or MISSING_MAILBOX, host or MISSING_HOST)
 
 
 def _split(tokens: list[bytes]) -> tuple[bytes | None, list[bytes], bytes | None]:

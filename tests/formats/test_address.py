@@ -1,7 +1,7 @@
 import email.utils
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from preau.formats.address import MAX_ADDRESSES, InvalidAddress, SmtpAddress, parse_address, parse_addresses
@@ -86,6 +86,8 @@ def test_addresses_are_counted_and_a_group_still_ends() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text('ab@<>,;:."\\()[] é\r\n\0', max_size=40).map(str.encode))
+@example(b'@:"')
+@example(b'""@b')
 def test_anything_gives_addresses_or_groups_that_end(value: bytes) -> None:
     inside = False
     for address in parse_addresses(value):
