@@ -27,6 +27,7 @@ from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import connection_id, logger, new_connection_id
 from ..daemon.tls import ServerTls
+from ..daemon.turned_away import TurnedAway
 from ..daemon.turns import after_others
 from .app import App
 from .values import DavSettings
@@ -335,6 +336,7 @@ class HttpHost:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._handshakes = Handshakes(tls) if tls is not None else None
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
+        self._turned_away = TurnedAway(log)
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._one_ended = asyncio.Event()
@@ -362,7 +364,7 @@ class HttpHost:
             local = False
         slot = None if self.draining else self._caps.admit(address, exempt=local and self.settings.plaintext_ok)
         if slot is None:
-            log.warning("connection refused", address=address, connections=self._caps.connections)
+            self._turned_away.note(address, self._caps.connections)
         return slot
 
     def ended(self) -> None:

@@ -21,6 +21,7 @@ from ..daemon.limits import ConnectionCaps
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
+from ..daemon.turned_away import TurnedAway
 from ..daemon.turns import after_others
 from ..storage.api import AccountId, Change, ChangeBus, Store
 from .commands import TABLE
@@ -66,6 +67,7 @@ class ImapServer:
         self._version = version
         self._clock = clock
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
+        self._turned_away = TurnedAway(log)
         self._per_account: dict[AccountId, int] = {}
         self._counted: dict[Connection, AccountId] = {}
         self._servers: list[asyncio.Server] = []
@@ -195,7 +197,7 @@ class ImapServer:
         local = listener.is_unix or _is_loopback(address)
         slot = None if host.draining else self._caps.admit(address, exempt=local and self._settings.plaintext_ok)
         if slot is None:
-            log.warning("connection refused", address=address, connections=self._caps.connections)
+            self._turned_away.note(address, self._caps.connections)
             return None
         if not listener.is_unix:
             with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ from ..daemon.limits import ConnectionCaps, Slot
 from ..daemon.listener import Listener, accept_on
 from ..daemon.log import logger
 from ..daemon.tls import ServerTls
+from ..daemon.turned_away import TurnedAway
 from ..daemon.turns import after_others
 from . import reply as replies
 from .authentication import Authentication
@@ -102,6 +103,7 @@ class SmtpServer:
         self._authentication = Authentication(authenticator, Refusals(settings.help_url, settings.support_phone))
         self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="smtp")
         self._caps = ConnectionCaps(settings.connections, per_address=settings.connections_per_address)
+        self._turned_away = TurnedAway(log)
         self._sessions: dict[SmtpSession, Slot | None] = {}
         self._servers: list[asyncio.Server] = []
         self._committing: set[asyncio.Future[str]] = set()
@@ -203,7 +205,7 @@ class SmtpServer:
         """Anybody, up to the caps."""
         slot = self._caps.admit(session.peer, exempt=is_trusted(session.peer, self.settings.uncapped_nets))
         if slot is None:
-            log.warning("too many connections", peer=session.peer, connections=self._caps.connections)
+            self._turned_away.note(session.peer, self._caps.connections)
             return replies.TOO_MANY_CONNECTIONS
         assert isinstance(session, ServiceSession)
         slot.gives_way = session.gives_way
