@@ -274,7 +274,7 @@ class QueueServer:
             for each in finished:  # brought back by a power cut
                 self._spool.remove(each)
 
-        new, known, _ = await self.store.write(note, then)
+        new, known, _ = await self.store.write(note, then, flush=False)
         for identifier, message in new.items():
             self._fresh.add(identifier)
             self._new[identifier] = message

@@ -7,7 +7,9 @@ when nobody waits and nothing is to be told; its id is remembered for a while, s
 are known for what they are.
 
 Writes go through one thread and are gathered: what comes while a transaction runs enters in the next one together, and
-each caller goes on when its own is on disk (synchronous FULL). Reads are short, on the loop's own connection.
+each caller goes on when its own is on disk (synchronous FULL). A message that was just taken needs no flush of its own: the
+spool has it, and tells it again when a power cut takes its rows back; the flush of what came of it takes them along.
+Reads are short, on the loop's own connection.
 
 The file is encrypted with a key derived from the queue's secret. It can be lost: the messages still in `active` are then
 taken again: who got it in a mailbox here finds its twin, who got it elsewhere may get it twice.
@@ -36,7 +38,8 @@ log = logger("smtp")
 
 T = TypeVar("T")
 
-_Write = tuple[Callable[[apsw.Connection], Any], Callable[[Any], object] | None]
+_Write = tuple[Callable[[apsw.Connection], Any], Callable[[Any], object] | None, bool]
+"""What is called in the transaction, what behind it, and whether its commit is to be flushed."""
 
 _SCHEMA = Schema(
     "queue",
@@ -163,14 +166,16 @@ class QueueStore:
 
     # -- writing
 
-    async def write(self, call: Callable[[apsw.Connection], T], then: Callable[[T], object] | None = None) -> T:
+    async def write(
+        self, call: Callable[[apsw.Connection], T], then: Callable[[T], object] | None = None, *, flush: bool = True
+    ) -> T:
         """Run `call` in a transaction; when this returns it is on disk. `call` may run twice. Raise Unavailable.
 
         `then` is called with its result behind the commit, in the same thread: what it raises is logged, and is to be done
-        another time.
+        another time. Without `flush` it is on disk with the next transaction that has it, and a power cut before takes it back.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((call, then), future))
+        self._waiting.append(((call, then, flush), future))
         self._next()
         # Shielded: what was handed over is written, whoever still waits for it.
         return await asyncio.shield(future)
@@ -201,9 +206,10 @@ class QueueStore:
     def _run(self, writes: list["_Write"]) -> list[tuple[Any, Exception | None]]:
         try:
             with translated("queue.db"):
+                self._writer.pragma("synchronous", "FULL" if any(flush for _, _, flush in writes) else "NORMAL")
                 self._writer.execute("BEGIN IMMEDIATE")
                 try:
-                    results = [call(self._writer) for call, _ in writes]
+                    results = [call(self._writer) for call, _, _ in writes]
                     self._writer.execute("COMMIT")
                 except BaseException:
                     if self._writer.in_transaction:
@@ -214,7 +220,7 @@ class QueueStore:
                 return [(None, error)]
             # One that cannot be done must not keep the others out.
             return [done for write in writes for done in self._run([write])]
-        for result, (_, then) in zip(results, writes, strict=True):
+        for result, (_, then, _) in zip(results, writes, strict=True):
             if then is not None:
                 try:
                     then(result)

@@ -352,13 +352,13 @@ def test_stopped_anywhere_a_message_is_delivered_once(
             write = first.store.write
             count = 0
 
-            async def write_and_stop(call: Any, then: Any = None) -> Any:
+            async def write_and_stop(call: Any, then: Any = None, *, flush: bool = True) -> Any:
                 nonlocal count
                 count += 1
                 if point == "deliver" and count == 2:
                     stopped.set()  # delivered, and that is not noted
                     raise Unavailable("power cut")
-                result = await write(call, then)
+                result = await write(call, then, flush=flush)
                 if point == "write" and count == 1:
                     stopped.set()
                     raise Unavailable("power cut")
@@ -433,12 +433,12 @@ def test_a_report_is_written_once_however_often_the_power_fails(tmp_path: Path, 
         failures = 0
         write = world.queue.store.write
 
-        async def failing(call: Any, then: Any = None) -> Any:
+        async def failing(call: Any, then: Any = None, *, flush: bool = True) -> Any:
             nonlocal failures
             if "note" in call.__qualname__ and "_tell" in call.__qualname__ and failures < 3:
                 failures += 1
                 raise Unavailable("power cut")
-            return await write(call, then)
+            return await write(call, then, flush=flush)
 
         monkeypatch.setattr(world.queue.store, "write", failing)
         await world.send("nobody@example.com")

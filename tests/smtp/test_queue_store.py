@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from preau.smtp import queue_store as rows
@@ -36,6 +37,21 @@ def run(tmp_path: Path, test: Callable[[QueueStore], Awaitable[None]]) -> None:
             await store.close()
 
     asyncio.run(running())
+
+
+def test_a_commit_is_spared_its_flush_only_when_nobody_in_it_asked_for_one(tmp_path: Path) -> None:
+    async def test(store: QueueStore) -> None:
+        def synchronous(connection: apsw.Connection) -> int:
+            return int(connection.pragma("synchronous"))
+
+        normal, full = 1, 2
+        assert await store.write(synchronous, flush=False) == normal
+        assert await store.write(synchronous) == full
+        assert await store.write(synchronous, flush=False) == normal
+        both = [store.write(synchronous, flush=flush) for flush in (False, False, True)]
+        assert await asyncio.gather(*both) == [normal, full, full]  # the first runs alone, the others in one
+
+    run(tmp_path, test)
 
 
 def test_a_message_comes_waits_and_leaves(tmp_path: Path) -> None:
