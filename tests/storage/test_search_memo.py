@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preau.formats.text import IndexedText
@@ -76,6 +76,7 @@ def test_what_is_too_much_by_itself_is_not_kept() -> None:
 _WORDS = st.text("ab ", max_size=6)
 
 
+@settings(max_examples=60, deadline=None)  # each opens a database
 @given(
     texts=st.lists(st.tuples(_WORDS, _WORDS), min_size=1, max_size=8),
     asked=st.lists(
