@@ -1,6 +1,6 @@
 """Keeps the checkout's folders off the import path, so that `import caldav` is never our folder of that name.
 
-What instances put into the folder of temporary files goes when the tests are over.
+What instances put into the folder of temporary files goes when the tests are over. Hypothesis measures no time: no test does.
 """
 
 import sys
@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 _ROOT = str(Path(__file__).resolve().parent.parent)
 sys.path[:] = [entry for entry in sys.path if entry not in ("", _ROOT)]
+
+settings.register_profile("preau", settings(), deadline=None)
+settings.load_profile("preau")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,7 @@ def test_our_hash_has_the_costs_of_the_design(real_argon2: None) -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_password_verifies_and_no_other_does(password: str, other: str) -> None:
     stored = hash_password(password, PEPPER, SALT)
     assert verify_password(stored, password, PEPPER).right

@@ -190,7 +190,7 @@ def test_stored_keys_are_those_of_each_spelling() -> None:
     assert scram.split_keys(stored) == [scram.make_keys("a-b", salt), scram.make_keys("ab", salt)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=200), st.text("nyp=,ar2CDmxé\0", max_size=60).map(str.encode)))
 def test_whatever_comes_is_understood_or_malformed(message: bytes) -> None:
     for read in (scram.read_client_first, scram.read_client_final):
@@ -200,7 +200,7 @@ def test_whatever_comes_is_understood_or_malformed(message: bytes) -> None:
             continue
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=1, max_size=60),
     st.binary(min_size=18, max_size=18),

@@ -84,7 +84,7 @@ def test_addresses_are_counted_and_a_group_still_ends() -> None:
     assert parse_addresses(b"g:" + b"a@b," * 100, 5)[-1] == END
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text('ab@<>,;:."\\()[] é\r\n\0', max_size=40).map(str.encode))
 @example(b'@:"')
 @example(b'""@b')
@@ -159,7 +159,7 @@ def test_an_international_address_needs_smtputf8() -> None:
         parse_address(b"\xe9@b", utf8=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text('ab.@"\\[]: é-\r\n\0', max_size=20).map(str.encode) | st.binary(max_size=30), st.booleans())
 def test_an_smtp_address_is_refused_or_comes_round(text: bytes, utf8: bool) -> None:
     try:

@@ -119,7 +119,7 @@ def test_many_messages_have_a_structure() -> None:
         check(message)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

@@ -95,7 +95,7 @@ def test_offsets(text: str, expected: int | None) -> None:
     assert parse_offset(text) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31, 23, 59, 59)))  # noqa: DTZ001  # hypothesis asks for naive bounds
 def test_what_is_rendered_is_read_again(moment: datetime) -> None:
     seconds = (moment.replace(tzinfo=UTC, microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
@@ -103,7 +103,7 @@ def test_what_is_rendered_is_read_again(moment: datetime) -> None:
     assert parse_moment(render_date(seconds)) == Moment(seconds - seconds % DAY, "date")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("0123456789TZPDWHMS+-:/ ", max_size=18))
 def test_any_text_is_a_value_or_none(text: str) -> None:
     moment = parse_moment(text)
@@ -114,7 +114,7 @@ def test_any_text_is_a_value_or_none(text: str) -> None:
     assert offset is None or abs(offset) < DAY
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.one_of(st.integers(BEGINNING - 3 * DAY, END + 3 * DAY), st.sampled_from([BEGINNING, BEGINNING - 1, END - 1, END])),
     st.sampled_from([ZoneInfo("Europe/Paris"), ZoneInfo("Pacific/Apia"), timezone(timedelta(hours=-23, minutes=-59)), UTC]),

@@ -54,7 +54,7 @@ def test_names_that_are_no_charsets_reach_no_codec(charset: str) -> None:
     assert decode_charset(b"\\x41\xe9", charset) == "\\x41é"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.sampled_from(sorted(_CODECS)) | st.text(max_size=12))
 def test_anything_decodes(data: bytes, charset: str) -> None:
     assert isinstance(decode_charset(data, charset), str)

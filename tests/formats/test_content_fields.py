@@ -29,7 +29,7 @@ def test_read_content_fields(header: bytes, expected: dict[str, object]) -> None
     assert read_content_fields(header.replace(b"\r\n", b"\n"), 10) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

@@ -196,7 +196,7 @@ def without_raw(component: Component) -> Component:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TREE)
 def test_what_is_rendered_is_parsed_again(component: Component) -> None:
     text = render(component)
@@ -205,14 +205,14 @@ def test_what_is_rendered_is_parsed_again(component: Component) -> None:
     assert render(again) == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXT)
 def test_text_is_escaped_and_back(text: str) -> None:
     assert unescape(escape(text)) == text.replace("\r\n", "\n").replace("\r", "\n")
     assert split_list(escape(text)) == [escape(text)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(VALUE)
 def test_fold_breaks_nothing(text: str) -> None:
     folded = fold(text)
@@ -220,7 +220,7 @@ def test_fold_breaks_nothing(text: str) -> None:
     assert all(len(each.encode()) <= 75 for each in folded.split("\r\n"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.sampled_from([b"BEGIN:", b"END:", b"A", b";", b"=", b'"', b":", b",", b"\r\n", b"\n ", b"\xc3", b"\0", b"."]),
@@ -235,7 +235,7 @@ def test_only_invalid_content_comes_out(pieces: list[bytes]) -> None:
     assert all(render(each).endswith("\r\n") for each in found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LINE)
 def test_a_line_alone_comes_back(line: Line) -> None:
     assert one_line(render_line(line))[:4] == line[:4]

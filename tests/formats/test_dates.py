@@ -86,7 +86,7 @@ def test_what_is_no_internaldate(value: bytes) -> None:
     assert parse_internaldate(value) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(-(10**10), 10**11), st.integers(-1439, 1439))
 def test_dates_come_round(seconds: int, offset: int) -> None:
     day = (seconds + offset * 60) // 86400
@@ -95,7 +95,7 @@ def test_dates_come_round(seconds: int, offset: int) -> None:
     assert email.utils.parsedate_to_datetime(render_date(seconds, offset).decode()).timestamp() == seconds
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text("0123456789 :+-,()NovTueGMT\0é", max_size=40).map(str.encode))
 def test_anything_is_a_date_or_none(value: bytes) -> None:
     parse_date(value)

@@ -98,7 +98,7 @@ def test_decode_words(value: bytes, expected: str) -> None:
     assert decode_words(value) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=80))
 def test_what_the_standard_library_encodes_is_decoded(text: str) -> None:
     encoded = email.header.Header(text, "utf-8", maxlinelen=60).encode(linesep="\r\n").encode("ascii")
@@ -224,7 +224,7 @@ def test_decode_base64(data: bytes, expected: bytes) -> None:
     assert decode_base64(data) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=120) | st.text("=?utf-8qb*0;\"\\()/ \r\n\t%'", max_size=60).map(str.encode))
 def test_anything_is_read(data: bytes) -> None:
     for name, value in fields(data):
@@ -267,7 +267,7 @@ _PIECES = [
 
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join) | st.binary(max_size=40))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 def test_regular_blocks_are_cut_as_odd_ones_are(block: bytes) -> None:
     assert list(raw_fields(block)) == list(_odd_fields(block))
 

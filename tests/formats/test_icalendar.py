@@ -136,7 +136,7 @@ def read(data: bytes) -> CalendarObject | None:
         return None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
 def test_any_octets_are_an_object_or_refused(data: bytes) -> None:
     assert read(data) is None
@@ -181,7 +181,7 @@ NEWLINES = st.sampled_from(["\r\n", "\n"])
 FOLDS = st.sampled_from(["\r\n ", "\n ", "\n\t", "\r\n\t"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 60), NEWLINES, st.lists(st.tuples(st.integers(0, 5_000), FOLDS), max_size=8), st.booleans())
 def test_any_way_to_write_it_has_the_same_values(number: int, newline: str, folds: list[tuple[int, str]], lower: bool) -> None:
     """Folded anywhere inside lines, with either newline, names in either case: parsed alike, and canonical when rendered."""

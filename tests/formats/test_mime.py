@@ -218,7 +218,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(_PIECES, max_size=40).map(b"".join), st.integers(1, 9))
 def test_anything_gives_a_consistent_tree_in_any_pieces(message: bytes, size: int) -> None:
     root = scan(message, MimeLimits(parts=12, depth=5, header=80, parameters=3, boundary=10))

@@ -311,7 +311,7 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.one_of(st.text(max_size=40), st.lists(PARTS, min_size=1, max_size=6).map(";".join), PARTS),
     st.sampled_from([BEGINNING, 0, 951_782_400, END - 1, END - DAY]),

@@ -54,7 +54,7 @@ def test_normalise_is_idempotent_for_every_character() -> None:
         assert normalise(once) == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40))
 @example("\u1f80")
 def test_spellings_of_one_text_compare_equal(text: str) -> None:
@@ -69,7 +69,7 @@ def test_spellings_of_one_text_compare_equal(text: str) -> None:
     assert normalise(unicodedata.normalize("NFC", text)) == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_a_substring_stays_one(before: str, needle: str, after: str) -> None:
     assert normalise(needle) in normalise(before + needle + after)
@@ -117,7 +117,7 @@ class _Text(html.parser.HTMLParser):
             self.words += data.split()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.sampled_from(
@@ -240,7 +240,7 @@ def test_what_is_cut_is_found_in_the_whole() -> None:
                 assert line in full
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.binary(max_size=200),
     st.sampled_from(["utf-8", "utf-16", "utf-7", "iso-2022-jp", "gb2312", "x"]),
@@ -285,7 +285,7 @@ _HEADER_PIECES = [
 
 
 @given(st.lists(st.sampled_from(_HEADER_PIECES), max_size=12).map(b"".join) | st.binary(max_size=40))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 def test_header_lines_are_names_and_values_normalised(block: bytes) -> None:
     expected = [f"{normalise(name.decode('latin-1'))}: {normalise(decode_words(value))}" for name, value in fields(block)]
     assert header_lines(block) == expected

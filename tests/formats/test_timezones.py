@@ -327,7 +327,7 @@ LINES = st.builds(
 OBSERVANCES = st.builds(Component, st.sampled_from(["STANDARD", "DAYLIGHT"]), st.lists(LINES, max_size=4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(OBSERVANCES, max_size=2), st.integers(BEGINNING, END))
 def test_any_definition_gives_offsets_of_less_than_a_day_or_is_none(parts: list[Component], utc: int) -> None:
     zone = embedded_zone(Component("VTIMEZONE", [Line("TZID", "Mine")], parts))
@@ -336,7 +336,7 @@ def test_any_definition_gives_offsets_of_less_than_a_day_or_is_none(parts: list[
         assert abs(utc_of(utc, zone) - utc) < DAY
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.one_of(st.text(max_size=30), st.from_regex(r"\(?(UTC|GMT)?[+-]\d{1,2}:?\d{0,2}\)? ?[a-z/,_ ]{0,12}", fullmatch=True)))
 def test_any_name_is_a_zone_or_lost(name: str) -> None:
     zones = Zones({}, UTC)

@@ -45,13 +45,13 @@ def test_whole_and_octet_by_octet(encoding: bytes, text: bytes, expected: bytes)
     assert decoded(encoding, *(bytes([octet]) for octet in text)) == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b"SGVs", b"=", b"==", b"\r\n", b"QQ"]), max_size=8))
 def test_base64_pieces_are_the_whole(pieces: list[bytes]) -> None:
     assert decoded(b"base64", *pieces) == decode_base64(b"".join(pieces))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b"=C3", b"=", b"=\r\n", b"\n"]), max_size=8))
 def test_quoted_printable_pieces_are_the_whole(pieces: list[bytes]) -> None:
     assert decoded(b"quoted-printable", *pieces) == binascii.a2b_qp(b"".join(pieces))

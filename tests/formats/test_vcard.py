@@ -98,7 +98,7 @@ def test_types_are_told_one_by_one(line: str, expected: list[str]) -> None:
     assert list(types(read_card(card(line)).lines[-1])) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: card(*text.split("\n")))))
 def test_only_invalid_card_comes_out(data: bytes) -> None:
     condition = ""

@@ -188,7 +188,7 @@ def names(found: Card) -> Counter[str]:
     return +told
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(VERSIONS), st.lists(_LINES, max_size=6))
 def test_nothing_is_lost_there_and_back(version: Version, lines: list[str]) -> None:
     source = card(version, *lines)

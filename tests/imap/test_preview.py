@@ -74,7 +74,7 @@ def test_little_is_read() -> None:
     assert sum(asked) < 200_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300))
 def test_any_message_has_one(message: bytes) -> None:
     assert preview(message)

@@ -132,7 +132,7 @@ def test_ranges() -> None:
     assert absent([3, 5], 1, [(3, 5)]) == [(4, 5)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sets(st.integers(1, 60)), st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=4))
 def test_absent_is_what_is_not_there(there: set[int], pieces: list[tuple[int, int]]) -> None:
     bounds = []

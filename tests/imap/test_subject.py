@@ -62,7 +62,7 @@ def by_the_book(text: str) -> str:
         text = text[5:-1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(["re", "fw", "fwd", ":", " ", "[", "]", "(fwd)", "[fwd:", "a", "[b]", "\t"]), max_size=14))
 @example(["[b]", " ", "[b]", "re", ":", "[b]"])
 def test_it_is_the_algorithm_of_the_rfc(words: list[str]) -> None:

@@ -75,7 +75,7 @@ def test_ids_are_read_whatever_stands_around_them() -> None:
     assert find_references(b"", b"") == ()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.builds(

@@ -75,7 +75,7 @@ def test_what_is_no_reply(data: bytes) -> None:
             fed(data, step)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"250 ok\r\n", b"250-x\r\n", b"354 go\n"]), max_size=6))
 def test_only_the_documented_exception_comes_out(pieces: list[bytes]) -> None:
     parser = ReplyParser()
@@ -137,7 +137,7 @@ def test_domains_in_ascii(address: str, expected: str) -> None:
 MESSAGES = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"x", b"..", b"\r\n.\r\n", b"\n.\n", b"\r.\r"]), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(MESSAGES)
 def test_a_message_ends_where_it_ends_and_nowhere_else(pieces: list[bytes]) -> None:
     encoder = DataEncoder()

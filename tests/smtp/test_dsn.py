@@ -102,7 +102,7 @@ def test_internationalised_reports() -> None:
 HOSTILE = st.text(st.sampled_from("aé:;<>@. \r\n\t\x00\x85\u2028\udc80=-_"), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 def test_nothing_that_came_from_elsewhere_writes_a_field(
     address: str, diagnostic: str, host: str, orcpt: str, other: str

@@ -246,13 +246,13 @@ ENVELOPES = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ENVELOPES)
 def test_envelopes_come_back(envelope: Envelope) -> None:
     assert parse_envelope("0" * 18, render_envelope("0" * 18, envelope, 7)) == replace(envelope, size=7)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=40) | st.sampled_from([b"{}", b"[]", b'{"version":1,"id":"x"}', b"1", b"[" * 5000]))
 def test_what_is_no_envelope_is_refused(data: bytes) -> None:
     with pytest.raises(Unavailable):

@@ -101,7 +101,7 @@ def _mark(info: Any) -> tuple[CollectionKind, str, int, int]:
     return info.kind, info.name, info.id, info.touched
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=st.lists(_step, max_size=25))
 def test_both_stores_tell_the_same(steps: list[Step]) -> None:
     with TemporaryDirectory() as root:

@@ -81,7 +81,7 @@ def test_what_is_written_is_read(tmp_path: Path, size: int, piece: int) -> None:
 
 
 @given(size=st.integers(0, 3 * CHUNK), offset=st.integers(-5, 3 * CHUNK + 5), length=st.none() | st.integers(-5, 2 * CHUNK))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_part_can_be_read(tmp_path_factory: pytest.TempPathFactory, size: int, offset: int, length: int | None) -> None:
     path = tmp_path_factory.mktemp("seal") / "file"
     with reader_of(path, sealed(size)) as reader:
@@ -238,7 +238,7 @@ def test_the_spool_has_no_account() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_anything_else_is_refused(data: bytes) -> None:
     for attempt in (data, seal.MAGIC + data, seal.MAGIC + b"\x01\x10\x00\x00" + data):
         with pytest.raises(InvalidSeal):
@@ -288,7 +288,7 @@ def test_a_wrapped_dek_opens_for_its_key_only() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_blob_opens_for_its_key_and_purpose_only(data: bytes) -> None:
     blob = seal_blob(SECRET, b"snapshot 1", data)
     assert open_blob(SECRET, b"snapshot 1", blob) == data

@@ -264,7 +264,7 @@ def test_many_messages_agree_with_reading_each(index: SearchIndex) -> None:
 _LETTERS = st.text("abé ÉA\"'œ\n", max_size=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(_LETTERS, _LETTERS, st.booleans()), max_size=6), _LETTERS, st.integers(0, 6))
 def test_no_hit_is_missed_and_none_invented(
     index: SearchIndex, texts: list[tuple[str, str, bool]], needle: str, indexed: int

@@ -76,7 +76,7 @@ def test_what_is_too_much_by_itself_is_not_kept() -> None:
 _WORDS = st.text("ab ", max_size=6)
 
 
-@settings(max_examples=60, deadline=None)  # each opens a database
+@settings(max_examples=60)  # each opens a database
 @given(
     texts=st.lists(st.tuples(_WORDS, _WORDS), min_size=1, max_size=8),
     asked=st.lists(
