@@ -43,18 +43,20 @@ class Pace:
         """Call it here, and note how long that took. Raise what it raises, WouldWait among it."""
         begin = self._clock()
         try:
-            return call()
+            result = call()
         except WouldWait:
-            begin = self._clock()  # nothing was written: this tells nothing
+            raise  # nothing was written: this tells nothing
+        except BaseException:
+            self._note(self._clock() - begin)
             raise
-        finally:
-            now = self._clock()
-            seconds = now - begin
-            if seconds:
-                self._average += (seconds - self._average) * _WEIGHT
-            if seconds > LONGEST or self._average > SHORT:
-                self._on_loop = False
-                self._not_before = now + PAUSE
+        self._note(self._clock() - begin)
+        return result
+
+    def _note(self, seconds: float) -> None:
+        self._average += (seconds - self._average) * _WEIGHT
+        if seconds > LONGEST or self._average > SHORT:
+            self._on_loop = False
+            self._not_before = self._clock() + PAUSE
 
     def timed(self, call: Callable[[], T]) -> Callable[[], T]:
         """The same call for a thread, where it notes how long it took."""
