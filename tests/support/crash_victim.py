@@ -86,6 +86,9 @@ def messages(files: Files) -> Steps:
     files.settle()
     mail.store_flags(inbox, [Uid(1)], FlagOp.REMOVE, frozenset({"\\Answered"}))
     yield "unstore"
+    files.settle()  # nobody else writes
+    mail.store_flags(inbox, [Uid(1)], FlagOp.ADD, frozenset({"\\Flagged"}), waits=False)
+    yield "store at once"
 
 
 def mailboxes(files: Files) -> Steps:
