@@ -3,6 +3,7 @@
 What instances put into the folder of temporary files goes when the tests are over. Hypothesis measures no time: no test does.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A short folder for sockets: tests call `preau init` far down, and an instance keeps its run folder when it ends."""
     tmp_path_factory.getbasetemp()  # pytest's own stays where it looks for it next time
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="preau-") as folder:
+        os.chmod(folder, 0o755)  # Dovecot, that tests compare with, runs as somebody else
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
         yield
