@@ -102,6 +102,8 @@ class Supervisor:
         self._failed = asyncio.Event()
         self._hurry = asyncio.Event()
         self._serving = False
+        self._starting = 0  # programs that are being started: their pids are not known yet
+        self._early: set[int] = set()  # pids that were ready before they were known
         self._asked = 0.0  # when SIGTERM came
 
     async def run(self) -> int:
@@ -165,11 +167,17 @@ class Supervisor:
         """Start the program, wait for its end, start it again."""
         while not self._stopping.is_set():
             kept.started = kept.heard = time.monotonic()
+            self._starting += 1
             try:
                 kept.process = await self._spawn(kept.program, notify)
             except OSError as error:
                 log.error("cannot start", process=kept.program.name, error=error.strerror)
                 kept.process = None
+            self._starting -= 1
+            if kept.pid in self._early:
+                kept.ready.set()
+            if not self._starting:
+                self._early.clear()
             if self._stopping.is_set():
                 kept.signal(signal.SIGKILL)  # nobody was told of it yet
             status = await kept.process.wait() if kept.process is not None else 127
@@ -212,6 +220,8 @@ class Supervisor:
                 kept.heard = time.monotonic()
                 if "READY" in fields:
                     kept.ready.set()
+            elif self._starting and "READY" in fields:
+                self._early.add(pid)
 
     async def _watch(self) -> None:
         """Look for processes that are silent or never get ready; beat for ourselves."""

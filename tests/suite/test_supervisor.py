@@ -82,6 +82,19 @@ def test_the_ready_file_is_there_while_all_serve(tmp_path: Path) -> None:
     assert all(is_gone(pid) for pid in pids(tmp_path) + pids(tmp_path, "two"))
 
 
+def test_who_is_ready_before_its_pid_is_known_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn, ready = Supervisor._spawn, tmp_path / "ready"
+
+    async def late(self: Supervisor, program: Program, notify: Path) -> asyncio.subprocess.Process:
+        process = await spawn(self, program, notify)
+        await until(lambda: bool(pids(tmp_path)))
+        await asyncio.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(Supervisor, "_spawn", late)
+    assert supervise(Supervisor([program(OBEDIENT, tmp_path)], ready_file=ready), lambda: until(ready.exists)) == 0
+
+
 def test_a_stage_starts_when_the_one_before_is_ready(tmp_path: Path) -> None:
     waits = OBEDIENT.replace("s = socket", f"assert open({str(tmp_path / 'first')!r}).read()\ns = socket")
     supervisor = Supervisor(
