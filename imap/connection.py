@@ -221,7 +221,8 @@ class Connection(asyncio.Protocol):
         if self.phase in (Phase.CLOSING, Phase.LOST):
             return
         connection_id.set(self.name)
-        if text and self.phase in (Phase.NEXT, Phase.ASKING, Phase.IDLING):
+        between = self.phase is Phase.TURN and self._steps is None  # an answer is done, the next command waits for its turn
+        if text and (between or self.phase in (Phase.NEXT, Phase.ASKING, Phase.IDLING)):
             self._put(b"* BYE " + text + b"\r\n")
             self._close()
         elif self._transport is not None:

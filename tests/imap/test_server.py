@@ -93,7 +93,12 @@ class Slow(OnePassword):
         return answer
 
 
-def test_a_session_revoked_while_it_is_being_opened_ends_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_session_revoked_while_it_is_being_opened_ends_too(
+    tmp_path: Path, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if slow:  # each command is one turn of the loop or more: the revocation comes before the next one is looked for
+        monkeypatch.setattr("preau.imap.connection.TURN_SECONDS", -1.0)
     with own_imap(tmp_path, authenticator=Slow()) as own:
         client = connect(own)
         client.sendall(b"a LOGIN ana secret\r\n")
