@@ -144,7 +144,7 @@ class Cache:
         self._opening = threading.RLock()
         self._reading: IndexReader | None = None
         self._writing: IndexReader | None = None
-        self._inode = (0, 0)
+        self._inodes: dict[bool, tuple[int, int]] = {}  # of what was opened last to read and to write
         self._closed = False
 
     @property
@@ -169,7 +169,7 @@ class Cache:
         except (DamagedDatabase, NewerSchema):
             delete_database(self._path)
             connection = self._open_file(query_only)
-        self._inode = inode_of(self._path)
+        self._inodes[query_only] = inode_of(self._path)
         return connection
 
     def _open_file(self, query_only: bool) -> apsw.Connection:
@@ -192,7 +192,8 @@ class Cache:
     def check_file(self) -> None:
         """Open anew if the file is another one by now (deleted by hand, or by a process that found it damaged)."""
         with self._opening:
-            if inode_of(self._path) != self._inode:
+            now = inode_of(self._path)
+            if any(opened != now for opened in tuple(self._inodes.values())):
                 self._let_go()
 
     def _let_go(self) -> None:
@@ -200,6 +201,7 @@ class Cache:
             if connection is not None:
                 connection.close()
         self._reading = self._writing = None
+        self._inodes.clear()
 
     def put(self, rows: Iterable[CacheRow]) -> None:
         """Keep rows. Not durable, and not missed. Raise Unavailable. [thread]"""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from preau.formats.headers import select_fields
 from preau.storage.api import Unavailable
-from preau.storage.cache import CACHED_NAMES, MAX_FIELDS, Cache, FieldChoosers, render_slots
+from preau.storage.cache import CACHED_NAMES, MAX_FIELDS, Cache, FieldChoosers, delete_database, render_slots
 from preau.storage.database import Schema, open_database
 
 HEADER = (
@@ -134,4 +134,16 @@ def test_a_file_that_was_deleted_is_noticed(tmp_path: Path) -> None:
     cache.put([ROW])
     assert path.exists()
     assert cache.reader.rows("SELECT count(*) FROM cache") == [(1,)]
+    cache.close()
+
+
+def test_a_file_that_was_deleted_while_one_connection_rested_is_noticed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.db", None)
+    cache.put([ROW])
+    cache.reader.rest()  # the writer stays open, over a file that goes
+    delete_database(tmp_path / "cache.db")
+    assert cache.reader.rows("SELECT id FROM cache") == []
+    cache.check_file()
+    cache.put([ROW])
+    assert cache.reader.rows("SELECT id FROM cache") == [(ROW[0],)]
     cache.close()
