@@ -12,10 +12,10 @@ from ..answers import EXPUNGED
 from ..fetch import Fetch, changed_positions, cut_positions
 from ..resync import vanished_earlier
 from ..session import Session
-from ..steps import Step, Steps, brief_work, work
+from ..steps import Step, Steps
 from ..values import Fetch as FetchArguments
 from ..values import FetchBinary, FetchBody, FetchFact, FetchItem
-from .store import BRIEF
+from .store import change_flags
 
 _SEEN = frozenset({"\\Seen"})
 _DAMAGED = b"NO [UNAVAILABLE] Some messages cannot be read now"
@@ -74,9 +74,7 @@ def _fetch_and_mark(
         unseen = [number for number in uids if not view.flags_of(number) & SEEN]
         fetch = plain
         if unseen:
-            run = brief_work if len(unseen) <= BRIEF else work
-            stored = yield from run(session.mail.store_flags, view.mailbox.id, unseen, FlagOp.ADD, _SEEN)
-            view.mailbox.refresh(stored)
+            stored = yield from change_flags(session, view.mailbox, unseen, FlagOp.ADD, _SEEN)
             answered.update(dict.fromkeys(stored.changed, int(stored.modseq)))
             fetch = marked
         yield from fetch.answers(group)

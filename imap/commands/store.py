@@ -4,7 +4,7 @@ Owns what the client is told of its own change: FETCH lines unless .SILENT, MODS
 UNCHANGEDSINCE held back. The frame then tells what others changed meanwhile.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from ...storage.api import FIRST_KEYWORD_BIT, SYSTEM_FLAGS, FlagOp, Flags, ModSeq, OpenMailbox, Stored, Uid
@@ -16,8 +16,23 @@ from ..values import Store
 from ..view import View
 from .expunge import READ_ONLY
 
-BRIEF = 32
-"""Messages whose flags are changed in little more than the flush takes."""
+_BRIEF = 32  # messages whose flags are changed in little more than the flush takes
+
+
+def change_flags(
+    session: Session,
+    mailbox: OpenMailbox,
+    uids: Sequence[Uid],
+    op: FlagOp,
+    flags: Flags,
+    *,
+    unchanged_since: ModSeq | None = None,
+) -> Generator[Step, Any, Stored]:
+    """Change flags in one transaction, on the loop where they are few and the disk is quick, and have the view see it."""
+    run = brief_work if len(uids) <= _BRIEF else work
+    stored = yield from run(session.mail.store_flags, mailbox.id, uids, op, flags, unchanged_since=unchanged_since)
+    mailbox.refresh(stored)
+    return stored
 
 
 def handle_store(session: Session, args: Store) -> Steps:
@@ -40,9 +55,7 @@ def handle_store(session: Session, args: Store) -> Steps:
     # Their FLAGS came in this command, without its change: a client cannot tell, so it hears of them once more.
     stale = view.told_in_this_command(uids) if args.silent else set()
     as_of = mailbox.highestmodseq
-    run = brief_work if len(uids) <= BRIEF else work
-    stored = yield from run(session.mail.store_flags, mailbox.id, uids, args.op, args.flags, unchanged_since=since)
-    mailbox.refresh(stored)
+    stored = yield from change_flags(session, mailbox, uids, args.op, args.flags, unchanged_since=since)
     yield view.new_keywords()
     alone = mailbox.highestmodseq == stored.modseq and stored.modseq <= as_of + 1
     if args.silent:
